@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mesh
+
+// Labels and annotations that decide who takes part (spec 1).
+const (
+	LabelDataplaneMode    = "istio.io/dataplane-mode"
+	DataplaneModeAmbient  = "ambient"
+	LabelSidecarInjection = "istio-injection"
+	LabelRevision         = "istio.io/rev"
+	LabelTLSMode          = "security.istio.io/tlsMode" // an injected sidecar's mark on its pod
+	LabelAmbientType      = "ambient-type"
+	AmbientTypeWaypoint   = "waypoint"
+	AmbientTypeNone       = "none"
+	LabelApp              = "app"
+	AppZtunnel            = "ztunnel"
+	LabelTunnel           = "networking.istio.io/tunnel"
+
+	// AnnotationRedirection marks a captured pod; the later Geneve releases
+	// used the same name.
+	AnnotationRedirection = "ambient.istio.io/redirection"
+	RedirectionEnabled    = "enabled"
+)

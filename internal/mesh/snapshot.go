@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mesh
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Snapshot is one mesh at one moment. Its slices are sorted (nodes by name,
+// workloads and services by namespace and name), so equal meshes are equal
+// values whatever order their objects were read in.
+type Snapshot struct {
+	TrustDomain string // SPIFFE trust domain, "cluster.local" unless configured
+	Nodes       []Node
+	Workloads   []Workload
+	Services    []Service
+}
+
+// Node is a Kubernetes node as far as the data path needs it.
+type Node struct {
+	Name       string
+	InternalIP netip.Addr
+	PodCIDR    netip.Prefix // zero where the node has none
+}
+
+// Class says what a pod is to the mesh (spec 3, "Input model").
+type Class int
+
+// The classes of a pod. A pod of class Outside has no entry of its own in any
+// xDS resource; it may still stand behind a service as a plain endpoint.
+const (
+	Outside  Class = iota // inactive namespace, or a sidecar
+	InMesh                // in an active namespace and not opted out
+	OptedOut              // active namespace, but label ambient-type: none
+	Waypoint              // label ambient-type: waypoint
+	Ztunnel               // label app=ztunnel
+)
+
+// Workload is one running pod with an address.
+type Workload struct {
+	UID            string
+	Namespace      string
+	Name           string
+	ServiceAccount string
+	Node           string
+	IP             netip.Addr // IPv4 always; sources refuse anything else
+	HostNetwork    bool
+	Labels         map[string]string
+	Containers     []string // names, in the pod's order
+	Owner          Owner
+	Created        time.Time
+	Ready          bool // the pod's Ready condition
+	Terminating    bool
+
+	Class Class
+	// NotEnrolled is why the node does not capture this pod, in words for a
+	// person, and empty where it does (spec 1, "Which pods are enrolled").
+	NotEnrolled string
+}
+
+// Enrolled reports whether the pod's node captures its traffic.
+func (w *Workload) Enrolled() bool { return w.NotEnrolled == "" }
+
+// NativeHBONE reports whether the pod speaks HBONE itself: the label
+// networking.istio.io/tunnel is h2, or http as later builds wrote it (spec 3).
+func (w *Workload) NativeHBONE() bool {
+	switch w.Labels[LabelTunnel] {
+	case "h2", "http":
+		return true
+	}
+	return false
+}
+
+// Owner is the controller a person would name: the Deployment behind the
+// ReplicaSet, the CronJob behind the Job, or the pod itself.
+type Owner struct {
+	Kind OwnerKind
+	Name string
+}
+
+// OwnerKind is a WorkloadMetadataResource.WorkloadType (spec 3, "ECDS"). Every
+// controller without a value of its own counts as a Deployment, as in 2022.
+type OwnerKind int
+
+// The owner kinds, with the numbers they have on the wire.
+const (
+	OwnerDeployment OwnerKind = 0
+	OwnerCronJob    OwnerKind = 1
+	OwnerPod        OwnerKind = 2
+	OwnerJob        OwnerKind = 3
+)
+
+// Service is a Kubernetes service with the endpoints of its EndpointSlices.
+type Service struct {
+	Namespace string
+	Name      string
+	VIP       netip.Addr // zero for a headless service
+	Ports     []ServicePort
+}
+
+// Hostname is the service's name in the cluster's DNS.
+func (s *Service) Hostname() string {
+	return s.Name + "." + s.Namespace + ".svc.cluster.local"
+}
+
+// ServicePort is one TCP port of a service; other protocols are left out by the
+// source, because the 2022 data path carries TCP only.
+type ServicePort struct {
+	Name      string // "" where the service names none
+	Number    uint16
+	Endpoints []Endpoint // ready ones, sorted by address and port
+}
+
+// Endpoint is one ready address behind a service port.
+type Endpoint struct {
+	IP   netip.Addr
+	Port uint16
+}
