@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netio
+
+import (
+	"io"
+	"sync"
+)
+
+// Pair makes an in-process connection and returns its two ends. It holds no
+// bytes of its own: a Write copies straight into the buffer of the peer's Read
+// and returns when everything is taken, so a slow reader holds the writer back
+// and a connection costs no memory while nothing moves.
+func Pair() (Conn, Conn) {
+	ab, ba := newHalf(), newHalf()
+	return &end{in: ba, out: ab}, &end{in: ab, out: ba}
+}
+
+// end is one side of a Pair.
+type end struct{ in, out *half }
+
+func (e *end) Read(p []byte) (int, error)  { return e.in.read(p) }
+func (e *end) Write(p []byte) (int, error) { return e.out.write(p) }
+
+func (e *end) CloseWrite() error {
+	e.out.end(io.EOF, io.ErrClosedPipe)
+	return nil
+}
+
+func (e *end) Reset() error {
+	e.out.end(ErrReset, io.ErrClosedPipe)
+	e.in.end(io.ErrClosedPipe, ErrReset)
+	return nil
+}
+
+// Close ends the outgoing direction and makes further writes of the peer fail,
+// as closing a socket does.
+func (e *end) Close() error {
+	e.out.end(io.EOF, io.ErrClosedPipe)
+	e.in.end(io.ErrClosedPipe, ErrReset)
+	return nil
+}
+
+// half carries bytes one way.
+type half struct {
+	writing sync.Mutex // one Write at a time
+	chunks  chan []byte
+	taken   chan int
+	mu      sync.Mutex
+	readErr error // what Read returns once done is closed
+	wrErr   error // what Write returns once done is closed
+	done    chan struct{}
+}
+
+func newHalf() *half {
+	return &half{chunks: make(chan []byte), taken: make(chan int), done: make(chan struct{})}
+}
+
+// end closes the direction; the first reason stays, except that a reset still
+// overtakes an end that the reader has not seen.
+func (h *half) end(readErr, writeErr error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.readErr == nil {
+		h.readErr, h.wrErr = readErr, writeErr
+		close(h.done)
+		return
+	}
+	if readErr == ErrReset {
+		h.readErr = readErr
+	}
+}
+
+func (h *half) errs() (read, write error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.readErr, h.wrErr
+}
+
+func (h *half) read(p []byte) (int, error) {
+	select {
+	case <-h.done:
+		err, _ := h.errs()
+		return 0, err
+	default:
+	}
+	select {
+	case chunk := <-h.chunks:
+		n := copy(p, chunk)
+		h.taken <- n
+		return n, nil
+	case <-h.done:
+		err, _ := h.errs()
+		return 0, err
+	}
+}
+
+func (h *half) write(p []byte) (int, error) {
+	h.writing.Lock()
+	defer h.writing.Unlock()
+	written := 0
+	for len(p) > 0 {
+		select {
+		case <-h.done:
+			_, err := h.errs()
+			return written, err
+		default:
+		}
+		select {
+		case h.chunks <- p:
+			n := <-h.taken
+			p = p[n:]
+			written += n
+		case <-h.done:
+			_, err := h.errs()
+			return written, err
+		}
+	}
+	return written, nil
+}

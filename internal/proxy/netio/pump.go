@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netio
+
+import (
+	"io"
+	"sync"
+	"sync/atomic"
+)
+
+// bufferSize is how much one direction of one pump holds between reading and
+// writing. It is also four TLS records, so a tunnel's stream fills whole ones.
+const bufferSize = 64 << 10
+
+// Buffers lends out the pump's buffers, so that idle and finished connections
+// hold none. The zero value is ready to use.
+type Buffers struct{ pool sync.Pool }
+
+func (b *Buffers) get() *[]byte {
+	if buf, ok := b.pool.Get().(*[]byte); ok {
+		return buf
+	}
+	buf := make([]byte, bufferSize)
+	return &buf
+}
+
+// Traffic counts what one pump moved; it may be read while the pump runs, but a
+// direction that the kernel splices is only counted when it ends.
+type Traffic struct {
+	Up, Down atomic.Int64 // bytes from downstream to upstream, and back
+}
+
+// Result says how a pump ended.
+type Result struct {
+	// DownstreamErr and UpstreamErr are nil where that side ended in order, and
+	// otherwise what reading from or writing to it returned first.
+	DownstreamErr, UpstreamErr error
+}
+
+// Pump joins two streams until both directions have ended. The end of one
+// direction is passed on as an end, and the other goes on. An error on one side
+// resets the other. It closes both streams.
+func Pump(downstream, upstream Conn, buffers *Buffers, traffic *Traffic) Result {
+	p := &pump{buffers: buffers}
+	var wg sync.WaitGroup
+	wg.Go(func() { p.copy(upstream, downstream, &traffic.Up, false) })
+	p.copy(downstream, upstream, &traffic.Down, true)
+	wg.Wait()
+	downstream.Close()
+	upstream.Close()
+	return p.result
+}
+
+type pump struct {
+	buffers *Buffers
+	mu      sync.Mutex
+	failed  bool
+	result  Result
+}
+
+// copy moves one direction; srcUp says that src is the upstream.
+func (p *pump) copy(dst, src Conn, n *atomic.Int64, srcUp bool) {
+	readErr, writeErr := p.move(dst, src, n)
+	switch {
+	case readErr != nil:
+		p.fail(readErr, srcUp, src, dst)
+	case writeErr != nil:
+		p.fail(writeErr, !srcUp, dst, src)
+	default:
+		// Where this fails the stream is already broken, and the other
+		// direction finds out how.
+		dst.CloseWrite()
+	}
+}
+
+// fail notes the first error and resets both streams: the one that broke is
+// beyond use, the other is to see that.
+func (p *pump) fail(err error, upstream bool, broken, other Conn) {
+	if !p.note(err, upstream) {
+		return
+	}
+	other.Reset()
+	broken.Reset()
+}
+
+// note keeps the first error; later ones are its echo.
+func (p *pump) note(err error, upstream bool) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.failed {
+		return false
+	}
+	p.failed = true
+	if upstream {
+		p.result.UpstreamErr = err
+	} else {
+		p.result.DownstreamErr = err
+	}
+	return true
+}
+
+// move copies until src ends or one side fails.
+func (p *pump) move(dst, src Conn, n *atomic.Int64) (readErr, writeErr error) {
+	if d, ok := dst.(TCP); ok {
+		if s, ok := src.(TCP); ok {
+			return splice(d, s, n)
+		}
+	}
+	buf := p.buffers.get()
+	defer p.buffers.pool.Put(buf)
+	for {
+		k, err := src.Read(*buf)
+		if k > 0 {
+			if _, err := dst.Write((*buf)[:k]); err != nil {
+				return nil, err
+			}
+			n.Add(int64(k))
+		}
+		if err == io.EOF {
+			return nil, nil
+		}
+		if err != nil {
+			return err, nil
+		}
+	}
+}
+
+// splice lets the kernel move the bytes from socket to socket.
+func splice(dst, src TCP, n *atomic.Int64) (readErr, writeErr error) {
+	moved, err := io.Copy(dst.TCPConn, src.TCPConn)
+	n.Add(moved)
+	if err == nil {
+		return nil, nil
+	}
+	if broken(dst.TCPConn) && !broken(src.TCPConn) {
+		return nil, err
+	}
+	return err, nil
+}
