@@ -1,0 +1,39 @@
+# Every target is one script in hack/; run a script directly for its options.
+
+.PHONY: help build deps lab test unit race bench verify fuzz clean distclean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+build: ## put ambient-node, ztunnel and ambientctl into bin/
+	hack/build.sh
+
+deps: ## install what is missing on Debian (root)
+	hack/install-deps.sh
+
+lab: deps ## run the article's two nodes and compare them with its 20 listings (root)
+	hack/lab.sh
+
+test: deps ## the whole test suite, the lab included (root)
+	hack/test.sh
+
+unit: ## the Go tests alone (root: they make network namespaces)
+	hack/test.sh --no-lab
+
+race: ## the Go tests under the race detector (root)
+	hack/race.sh
+
+bench: ## the benchmarks, side by side with the 2022 way (root)
+	hack/bench.sh
+
+verify: ## format, vet, staticcheck, import directions, docs, golden files, scripts
+	hack/verify.sh
+
+fuzz: ## every fuzz target for a while (FUZZTIME=30s)
+	hack/fuzz.sh
+
+clean: ## remove bin/
+	rm -rf bin
+
+distclean: clean ## remove the downloaded lab kernel too
+	rm -rf "$${AMBIENT22_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/ambient22}/kernel"

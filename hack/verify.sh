@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Checks what no test checks: formatting, go vet, staticcheck, the repository's
+# own habits (hack/verify), golden files that no test would write today, and the
+# scripts. Runs every check even if one fails, and ends with which did.
+source "$(dirname "$0")/lib.sh"
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+formatted() {
+  local files
+  files=$(git ls-files --cached --others --exclude-standard '*.go' | while read -r file; do
+    [[ -e $file ]] && echo "$file"
+  done)
+  files=$(xargs --no-run-if-empty gofmt -l <<<"$files")
+  [[ -z $files ]] || {
+    echo "not formatted (gofmt -w): $files"
+    return 1
+  }
+}
+
+# The linter has a module of its own, so that its dependencies are none of ours.
+staticchecked() { go tool -modfile=hack/tools/go.mod staticcheck ./...; }
+
+scripts() { shellcheck --severity=warning hack/*.sh .ci/run; }
+
+# golden: packages whose tests can rewrite their golden files (flag -update) do so
+# in a copy of the checkout, and nothing may differ from what is committed.
+golden() {
+  local copy=$scratch/copy packages
+  packages=$(git grep --untracked -lE 'flag\.Bool\("update"' -- '*_test.go' | xargs --no-run-if-empty -n 1 dirname | sort -u)
+  [[ -n $packages ]] || return 0
+  mkdir "$copy"
+  git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents --target-directory="$copy" 2>/dev/null || true
+  for package in $packages; do
+    (cd "$copy" && go test -count=1 "./$package" -args -update >"$scratch/golden.log" 2>&1) || {
+      cat "$scratch/golden.log"
+      return 1
+    }
+    diff -ru "$package/testdata" "$copy/$package/testdata" || return 1
+  done
+}
+
+failed=()
+
+check() {
+  local name=$1 from=$SECONDS
+  shift
+  if "$@"; then
+    printf 'ok      %-20s %3ds\n' "$name" $((SECONDS - from))
+  else
+    printf 'FAILED  %-20s %3ds\n' "$name" $((SECONDS - from))
+    failed+=("$name")
+  fi
+}
+
+check "gofmt" formatted
+check "go mod verify" go mod verify
+check "go vet" go vet ./...
+check "staticcheck" staticchecked
+check "habits" go run ./hack/verify
+check "golden files" golden
+check "shellcheck" scripts
+
+[[ ${#failed[@]} -eq 0 ]] || die "failed: ${failed[*]}"

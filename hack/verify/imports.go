@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+)
+
+const module = "github.com/ambient22/ambient22/"
+
+// rooms says, for each folder that gives a package its place, which of this
+// module's other folders it may import. A folder speaks for everything below it
+// unless a longer one is listed; one that isn't listed (cmd, hack) may import all.
+func rooms() map[string][]string {
+	return map[string][]string{
+		"internal/mesh":     {},
+		"geneve":            {},
+		"ipset":             {},
+		"noderoute":         {"geneve", "ipset"},
+		"envoyconfig":       {"internal/mesh"},
+		"xds":               {"envoyconfig"},
+		"internal/kube":     {"internal/mesh"},
+		"internal/manifest": {"internal/kube", "internal/mesh"},
+		"internal/ca":       {},
+		"internal/hbone":    {},
+		"internal/proxy":    {"envoyconfig/workloadmetadata", "internal/hbone"},
+		"internal/agent":    {"envoyconfig", "geneve", "internal/ca", "internal/kube", "internal/mesh", "ipset", "noderoute", "xds"},
+	}
+}
+
+// libraries says which outside libraries only some rooms may import: each of them
+// stands for a part of the world that the rest of the code should not know.
+func libraries() map[string][]string {
+	kernel := []string{"geneve", "ipset", "noderoute", "internal/lab"}
+	envoy := []string{"envoyconfig", "xds", "internal/proxy"}
+	kubernetes := []string{"internal/kube", "internal/manifest", "cmd"}
+	return map[string][]string{
+		"github.com/vishvananda/netlink":         kernel,
+		"github.com/vishvananda/netns":           kernel,
+		"github.com/google/nftables":             kernel,
+		"github.com/mdlayher/netlink":            kernel,
+		"github.com/envoyproxy/go-control-plane": envoy,
+		"k8s.io":                                 kubernetes,
+	}
+}
+
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+}
+
+func checkImports(root string) ([]string, error) {
+	packages, err := listPackages(root)
+	if err != nil {
+		return nil, err
+	}
+	return importFaults(packages), nil
+}
+
+// importFaults judges production code only: tests may look at the kernel, or at
+// a neighbour, to see what the package did.
+func importFaults(packages []goPackage) []string {
+	var faults []string
+	for _, p := range packages {
+		from := strings.TrimPrefix(p.ImportPath, module)
+		for _, imported := range p.Imports {
+			if reason := refusal(from, imported); reason != "" {
+				faults = append(faults, fmt.Sprintf("%s: imports %s: %s", from, imported, reason))
+			}
+		}
+	}
+	slices.Sort(faults)
+	return faults
+}
+
+// refusal is why the package may not import that path, or "".
+func refusal(from, imported string) string {
+	if to, ok := strings.CutPrefix(imported, module); ok {
+		room, allowed := longest(rooms(), from)
+		if room == "" || within(to, room) || slices.ContainsFunc(allowed, func(a string) bool { return within(to, a) }) {
+			return ""
+		}
+		return room + " may import only " + list(allowed)
+	}
+	library, allowed := longest(libraries(), imported)
+	if library == "" || slices.ContainsFunc(allowed, func(a string) bool { return within(from, a) }) {
+		return ""
+	}
+	return "only " + list(allowed) + " may"
+}
+
+// longest is the entry whose key is the longest folder the path lies in.
+func longest(table map[string][]string, path string) (key string, value []string) {
+	for k, v := range table {
+		if within(path, k) && len(k) > len(key) {
+			key, value = k, v
+		}
+	}
+	return key, value
+}
+
+func within(path, folder string) bool {
+	return path == folder || strings.HasPrefix(path, folder+"/")
+}
+
+func list(names []string) string {
+	if len(names) == 0 {
+		return "nothing of this module"
+	}
+	return strings.Join(names, ", ")
+}
+
+func listPackages(root string) ([]goPackage, error) {
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
+	cmd.Dir = root
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("listing packages: %w: %s", err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	var packages []goPackage
+	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p goPackage
+		err := decoder.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return packages, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading the list of packages: %w", err)
+		}
+		packages = append(packages, p)
+	}
+}
