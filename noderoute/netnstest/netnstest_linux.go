@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package netnstest gives a test a network namespace of its own, so that the
+// node packages can be tested against the real kernel without touching the
+// machine they run on.
+package netnstest
+
+import (
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// Enter moves the calling test into a new, empty network namespace with lo up
+// until the test ends. The test stays on one thread; processes it starts with
+// Run and sockets it opens are in the namespace too. Goroutines are not.
+func Enter(t testing.TB) {
+	t.Helper()
+	runtime.LockOSThread()
+	before, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatalf("opening the network namespace: %v", err)
+	}
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Fatalf("making a network namespace (these tests run as root): %v", err)
+	}
+	t.Cleanup(func() {
+		// A thread that could not go back stays locked and ends with its goroutine.
+		if err := unix.Setns(before, unix.CLONE_NEWNET); err == nil {
+			runtime.UnlockOSThread()
+		}
+		unix.Close(before)
+	})
+	Run(t, "ip link set lo up")
+}
+
+// Run runs a command line without a shell, split at blanks, and returns what
+// it printed; the test ends where it fails.
+func Run(t testing.TB, line string) string {
+	t.Helper()
+	out, err := Try(line)
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", line, err, out)
+	}
+	return out
+}
+
+// Try is Run that hands the error to its caller.
+func Try(line string) (string, error) {
+	words := strings.Fields(line)
+	out, err := exec.Command(words[0], words[1:]...).CombinedOutput()
+	return string(out), err
+}
+
+// Input runs a command line with standard input.
+func Input(t testing.TB, line, stdin string) string {
+	t.Helper()
+	words := strings.Fields(line)
+	cmd := exec.Command(words[0], words[1:]...)
+	cmd.Stdin = strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", line, err, out)
+	}
+	return string(out)
+}
