@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ca
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	mathrand "math/rand/v2"
+	"net/url"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+)
+
+// leaf is one issued certificate and its key.
+type leaf struct {
+	chainPEM []byte
+	keyPEM   []byte
+	renewAt  time.Time
+}
+
+// issue makes a key and signs a certificate for it that is valid for ttl.
+func (r *root) issue(id spiffeid.ID, now time.Time, ttl time.Duration) (*leaf, error) {
+	end := now.Add(ttl)
+	if end.After(r.cert.NotAfter) {
+		end = r.cert.NotAfter
+	}
+	if !end.After(now) {
+		return nil, fmt.Errorf("signing: %w", r.expired())
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("making a key: %w", err)
+	}
+	serial, err := newSerial()
+	if err != nil {
+		return nil, err
+	}
+	// No subject: RFC 5280, section 4.2.1.6, then wants the SAN critical, which
+	// CreateCertificate sees to.
+	template := &x509.Certificate{
+		SerialNumber:          serial,
+		URIs:                  []*url.URL{id.URL()},
+		NotBefore:             now.Add(-clockSkew),
+		NotAfter:              end,
+		KeyUsage:              x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, r.cert, &key.PublicKey, r.key)
+	if err != nil {
+		return nil, fmt.Errorf("signing: %w", err)
+	}
+	keyPEM, err := encodeKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return &leaf{
+		chainPEM: pem.EncodeToMemory(&pem.Block{Type: pemCertificate, Bytes: der}),
+		keyPEM:   keyPEM,
+		renewAt:  now.Add(renewAfter(end.Sub(now))),
+	}, nil
+}
+
+// renewAfter is when, from its issue on, a leaf of that lifetime is replaced:
+// half of it, give or take a tenth, so that nodes and pods which started
+// together don't renew together for ever.
+func renewAfter(life time.Duration) time.Duration {
+	jitter := time.Duration(mathrand.Int64N(int64(life)/5 + 1))
+	return life/2 - life/10 + jitter
+}
+
+// newSerial is a random positive number of 127 bits (RFC 5280, section 4.1.2.2):
+// several controllers sign with one root and must not need to agree.
+func newSerial() (*big.Int, error) {
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return nil, fmt.Errorf("making a serial number: %w", err)
+	}
+	return serial.Add(serial, big.NewInt(1)), nil
+}
