@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package envoyconfig
+
+import (
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/ambient22/ambient22/internal/mesh"
+)
+
+// tunnelMetadata is the metadata namespace in which an endpoint says where its
+// tunnel goes, and the key under which it says that it has one.
+const tunnelMetadata = "tunnel"
+
+// target is one endpoint of a service port, without what depends on the caller:
+// callers see the same endpoint through listeners of their own.
+type target struct {
+	id       string                 // address and port
+	metadata *corev3.Metadata       // of an endpoint in the mesh
+	plain    *endpointv3.LbEndpoint // of any other
+}
+
+// targets describes the endpoints of a port once for all callers.
+func (b *builder) targets(p *mesh.ServicePort) []target {
+	out := make([]target, 0, len(p.Endpoints))
+	for _, e := range p.Endpoints {
+		t := target{id: hostPort(e.IP.String(), e.Port)}
+		switch b.view.wayTo(e.IP) {
+		case wayTunnel:
+			t.metadata = throughTunnel(hostPort(e.IP.String(), InboundPort), t.id)
+		case wayLocalTunnel:
+			t.metadata = throughTunnel(hostPort(e.IP.String(), InboundLocalPort), t.id)
+		case wayPlain:
+			t.plain = plainEndpoint(e)
+		}
+		out = append(out, t)
+	}
+	return out
+}
+
+// endpoints are what one caller's cluster balances over (listing 11). An
+// assignment without endpoints is served too, because a cluster that waits for
+// its endpoints holds back everything behind it.
+func (b *builder) endpoints(cluster, identity string, targets []target) *endpointv3.ClusterLoadAssignment {
+	assignment := &endpointv3.ClusterLoadAssignment{ClusterName: cluster}
+	if len(targets) == 0 {
+		return assignment
+	}
+	lb := make([]*endpointv3.LbEndpoint, 0, len(targets))
+	for _, t := range targets {
+		if t.plain != nil {
+			lb = append(lb, t.plain)
+			continue
+		}
+		lb = append(lb, &endpointv3.LbEndpoint{
+			HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{
+				Address: internalAddress(tunnelListenerPrefix+identity, t.id),
+			}},
+			Metadata: t.metadata,
+		})
+	}
+	assignment.Endpoints = []*endpointv3.LocalityLbEndpoints{{LbEndpoints: lb}}
+	return assignment
+}
+
+func internalAddress(listener, id string) *corev3.Address {
+	return &corev3.Address{Address: &corev3.Address_EnvoyInternalAddress{EnvoyInternalAddress: &corev3.EnvoyInternalAddress{
+		AddressNameSpecifier: &corev3.EnvoyInternalAddress_ServerListenerName{ServerListenerName: listener},
+		EndpointId:           id,
+	}}}
+}
+
+func plainEndpoint(e mesh.Endpoint) *endpointv3.LbEndpoint {
+	return &endpointv3.LbEndpoint{
+		HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{
+			Address: socketAddress(e.IP.String(), uint32(e.Port)),
+		}},
+		LoadBalancingWeight: wrapperspb.UInt32(1),
+	}
+}
+
+// throughTunnel is the metadata that selects the internal transport socket and
+// tells it where the tunnel is and what it leads to.
+func throughTunnel(address, destination string) *corev3.Metadata {
+	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{
+		"envoy.transport_socket_match": texts(tunnelMetadata, "h2"),
+		tunnelMetadata:                 texts("address", address, "destination", destination),
+	}}
+}
+
+// texts is a struct of strings, given as keys and values in turn.
+func texts(pairs ...string) *structpb.Struct {
+	fields := make(map[string]*structpb.Value, len(pairs)/2)
+	for i := 0; i < len(pairs); i += 2 {
+		fields[pairs[i]] = structpb.NewStringValue(pairs[i+1])
+	}
+	return &structpb.Struct{Fields: fields}
+}

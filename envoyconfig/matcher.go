@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package envoyconfig
+
+import (
+	"strconv"
+
+	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
+	matcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
+	networkinputsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/matching/common_inputs/network/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// onMatches are the branches of one exact match.
+type onMatches map[string]*matcherv3.Matcher_OnMatch
+
+// outboundMatcher chooses a chain of ztunnel_outbound: by the port 15001 itself,
+// by source, by destination, and below a service's address by port. A connection
+// to an address or port that nothing knows takes the default chain.
+func (b *builder) outboundMatcher() *matcherv3.Matcher {
+	root := exactMatch(b.portInput, onMatches{strconv.Itoa(OutboundPort): b.toChain(BlackHoleChain)})
+	root.OnNoMatch = b.bySource()
+	return root
+}
+
+// bySource knows the pods of this node. Pods of one identity go the same ways, so
+// they share one branch.
+func (b *builder) bySource() *matcherv3.Matcher_OnMatch {
+	stranger := b.toChain(PassthroughChain)
+	if len(b.view.sources) == 0 {
+		return stranger // an exact match needs at least one branch
+	}
+	byIdentity := make(map[string]*matcherv3.Matcher_OnMatch, len(b.view.callers))
+	for _, c := range b.view.callers {
+		byIdentity[c.identity] = b.byDestination(c)
+	}
+	sources := make(onMatches, len(b.view.sources))
+	for _, w := range b.view.sources {
+		sources[w.IP.String()] = byIdentity[b.view.identity(w)]
+	}
+	m := exactMatch(b.sourceInput, sources)
+	m.OnNoMatch = stranger
+	return toMatcher(m)
+}
+
+// byDestination knows every pod and every service address. It has a branch at
+// least for the caller itself.
+func (b *builder) byDestination(c caller) *matcherv3.Matcher_OnMatch {
+	v := b.view
+	to := make(onMatches, len(v.destinations)+len(v.virtual))
+	for _, d := range v.destinations {
+		to[d.ip.String()] = b.toChain(podChainName(c.identity, d.ip))
+	}
+	for _, s := range v.virtual {
+		ports := make(onMatches, len(s.Ports))
+		for i := range s.Ports {
+			p := &s.Ports[i]
+			ports[strconv.Itoa(int(p.Number))] = b.toChain(serviceName(c.identity, s, p))
+		}
+		to[s.VIP.String()] = toMatcher(exactMatch(b.portInput, ports))
+	}
+	return toMatcher(exactMatch(b.addressInput, to))
+}
+
+func exactMatch(input *xdscorev3.TypedExtensionConfig, branches onMatches) *matcherv3.Matcher {
+	return &matcherv3.Matcher{
+		MatcherType: &matcherv3.Matcher_MatcherTree_{MatcherTree: &matcherv3.Matcher_MatcherTree{
+			Input: input,
+			TreeType: &matcherv3.Matcher_MatcherTree_ExactMatchMap{
+				ExactMatchMap: &matcherv3.Matcher_MatcherTree_MatchMap{Map: branches},
+			},
+		}},
+	}
+}
+
+func toMatcher(m *matcherv3.Matcher) *matcherv3.Matcher_OnMatch {
+	return &matcherv3.Matcher_OnMatch{OnMatch: &matcherv3.Matcher_OnMatch_Matcher{Matcher: m}}
+}
+
+// toChain is the action that names a filter chain.
+func (b *builder) toChain(name string) *matcherv3.Matcher_OnMatch {
+	return &matcherv3.Matcher_OnMatch{OnMatch: &matcherv3.Matcher_OnMatch_Action{
+		Action: &xdscorev3.TypedExtensionConfig{Name: name, TypedConfig: b.any(wrapperspb.String(name))},
+	}}
+}
+
+// matchInputs are the three things the matcher looks at (listing 09).
+type matchInputs struct {
+	portInput, sourceInput, addressInput *xdscorev3.TypedExtensionConfig
+}
+
+func newMatchInputs(p *packer) matchInputs {
+	return matchInputs{
+		portInput:    &xdscorev3.TypedExtensionConfig{Name: "port", TypedConfig: p.any(&networkinputsv3.DestinationPortInput{})},
+		sourceInput:  &xdscorev3.TypedExtensionConfig{Name: "source-ip", TypedConfig: p.any(&networkinputsv3.SourceIPInput{})},
+		addressInput: &xdscorev3.TypedExtensionConfig{Name: "ip", TypedConfig: p.any(&networkinputsv3.DestinationIPInput{})},
+	}
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package envoyconfig
+
+import (
+	"net/netip"
+	"strconv"
+
+	"github.com/ambient22/ambient22/internal/mesh"
+)
+
+// Listeners, and the ports they take captured connections on.
+const (
+	OutboundListener         = "ztunnel_outbound"
+	InboundListener          = "ztunnel_inbound"
+	InboundPlaintextListener = "ztunnel_inbound_plaintext"
+
+	OutboundPort         = 15001 // TPROXY of everything that came through pistioout
+	InboundPort          = 15008 // HBONE: HTTP/2 CONNECT over mTLS
+	InboundPlaintextPort = 15006 // anything else to a pod of this node
+	InboundLocalPort     = 15088 // HBONE between pods of one node; redirected to 15008
+)
+
+// Clusters that every ztunnel has.
+const (
+	BlackHoleCluster           = "BlackHoleCluster"
+	PassthroughCluster         = "PassthroughCluster"
+	PassthroughTCPCluster      = "PassthroughCluster-tcp"
+	VirtualInboundCluster      = "virtual_inbound"
+	VirtualInboundHBONECluster = "virtual_inbound_hbone"
+)
+
+// Chains that every ztunnel has. The two inbound ones name clusters that don't
+// exist, as in 2022: the connection is closed either way.
+const (
+	PassthroughChain               = "PassthroughFilterChain"
+	BlackHoleChain                 = BlackHoleCluster
+	BlackHoleInboundChain          = "blackhole inbound"
+	BlackHoleInboundPlaintextChain = "blackhole inbound plaintext"
+)
+
+// What is not served as a cluster but by the proxy's bootstrap or SDS.
+const (
+	SDSCluster   = "sds-grpc"                                 // the bootstrap's cluster that secrets come from
+	RootCASecret = "ROOTCA"                                   // the trust bundle's name in SDS
+	MetadataName = "envoy.filters.listener.workload_metadata" // listener filter and its ECDS resource
+)
+
+// Socket marks. What the ztunnel pod's routing tables do with them is in its own
+// ip rules (listing 07).
+const (
+	originalSrcMark    = 0x4d2 // upstream connections that carry a pod's source address
+	outboundAnswerMark = 0x401 // answers of 15001 go back through pistioout
+	inboundAnswerMark  = 0x402 // answers of 15008 and 15006 go back through pistioin
+)
+
+const (
+	tunnelClusterPrefix         = "outbound_tunnel_clus_"
+	podTunnelClusterPrefix      = "outbound_pod_tunnel_clus_"
+	podLocalTunnelClusterPrefix = "outbound_pod_local_tunnel_clus_"
+	tunnelListenerPrefix        = "outbound_tunnel_lis_"
+)
+
+// serviceName names chain, statistics and cluster of one service port as one
+// caller sees it.
+//
+// A port without a name stands under its number. Kubernetes demands names as soon
+// as a service has several ports, so the number can't meet a name, and no two
+// ports of one service get one cluster.
+func serviceName(caller string, s *mesh.Service, p *mesh.ServicePort) string {
+	port := p.Name
+	if port == "" {
+		port = strconv.Itoa(int(p.Number))
+	}
+	return caller + "_to_" + port + "_" + s.Hostname() + "_outbound_internal"
+}
+
+// podChainName names the chain to a pod that is called by its own address.
+func podChainName(caller string, ip netip.Addr) string { return caller + "_to_" + ip.String() }
+
+// inboundChainName names a pod's chain in both inbound listeners.
+func inboundChainName(ip netip.Addr) string { return "inbound_" + ip.String() }

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package envoyconfig
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+// versionBytes of a SHA-256 make a version: 64 bits tell any two contents apart
+// that one name will ever have, and stay readable in a config_dump.
+const versionBytes = 8
+
+// packer turns messages into their wire form. It keeps the first things that went
+// wrong until a resource is finished, so that builders can be written as plain
+// expressions.
+type packer struct{ err error }
+
+// any validates and wraps m, with the same bytes for the same content.
+func (p *packer) any(m proto.Message) *anypb.Any {
+	body, err := wrap(m)
+	if err != nil {
+		p.err = errors.Join(p.err, err)
+	}
+	return body
+}
+
+// resource finishes one served resource.
+func (p *packer) resource(name string, m proto.Message) (Resource, error) {
+	err := p.err
+	p.err = nil
+	body, wrapErr := wrap(m)
+	if err := errors.Join(err, wrapErr); err != nil {
+		return Resource{}, fmt.Errorf("building %s %q: %w", m.ProtoReflect().Descriptor().Name(), name, err)
+	}
+	return Resource{Name: name, Version: contentHash(body.Value), Message: m, Body: body}, nil
+}
+
+// contentHash is the version of a resource: the start of its bytes' SHA-256 in
+// hexadecimal digits.
+func contentHash(body []byte) string {
+	sum := sha256.Sum256(body)
+	return hex.EncodeToString(sum[:versionBytes])
+}
+
+func wrap(m proto.Message) (*anypb.Any, error) {
+	kind := m.ProtoReflect().Descriptor().FullName()
+	if v, ok := m.(interface{ ValidateAll() error }); ok {
+		if err := v.ValidateAll(); err != nil {
+			return nil, fmt.Errorf("validating %s: %w", kind, err)
+		}
+	}
+	value, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("marshalling %s: %w", kind, err)
+	}
+	return &anypb.Any{TypeUrl: "type.googleapis.com/" + string(kind), Value: value}, nil
+}
