@@ -93,7 +93,7 @@ func TestExecEnds(t *testing.T) {
 		{name: "no such file", cmd: Cmd{Path: "/no/such/file"}, code: 127, startError: 127},
 		{name: "not executable", cmd: Cmd{Path: plain}, code: 126, startError: 126},
 		{name: "no such folder", cmd: Cmd{Path: "pwd", Dir: "/no/such/folder"}, code: 126, startError: 126},
-		{name: "output of a process that stays", cmd: shell("sleep 60 & echo started"), stdout: "started\n"},
+		{name: "output of a process that stays", cmd: shell("sleep 6 & echo started"), stdout: "started\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

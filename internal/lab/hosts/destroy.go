@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hosts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ambient22/ambient22/internal/lab/netns"
+)
+
+// patience is how long a process may take to end by itself.
+const patience = 3 * time.Second
+
+// Destroy ends every process in the hosts and removes their namespaces and
+// files. What is not there is no error, so it also finishes what an interrupted
+// Build or Destroy left.
+func (n *Net) Destroy(ctx context.Context) error {
+	errs := []error{n.stopAll(ctx)}
+	for _, host := range n.Topology.Hosts() {
+		errs = append(errs,
+			netns.Delete(n.Namespace(host)),
+			os.RemoveAll(filepath.Join(etcNetns, n.Namespace(host))))
+	}
+	// The folder goes with the last lab in it; another lab's files keep it.
+	if err := os.Remove(etcNetns); err != nil && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, os.ErrNotExist) {
+		errs = append(errs, fmt.Errorf("removing %s: %w", etcNetns, err))
+	}
+	return errors.Join(errs...)
+}
+
+// stopAll ends the processes in the lab's namespaces, asking first. They are
+// found by their namespace, so a daemon that this process did not start, or a
+// shell somebody left open, ends as well.
+func (n *Net) stopAll(ctx context.Context) error {
+	for _, signal := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
+		pids, err := netns.Pids(n.Namespaces()...)
+		if err != nil {
+			return err
+		}
+		pids = slices.DeleteFunc(pids, func(pid int) bool { return pid == os.Getpid() })
+		if len(pids) == 0 {
+			return nil
+		}
+		if err := stop(ctx, pids, signal); err != nil {
+			return err
+		}
+	}
+	pids, err := netns.Pids(n.Namespaces()...)
+	if err == nil && len(pids) > 0 {
+		err = fmt.Errorf("stopping the lab's processes: %v do not end", pids)
+	}
+	return err
+}
+
+// stop signals the processes and waits for their end, patience at most. A
+// pidfd can't mean another process that got the number meanwhile.
+func stop(ctx context.Context, pids []int, signal unix.Signal) error {
+	var waiting []unix.PollFd
+	defer func() {
+		for _, p := range waiting {
+			unix.Close(int(p.Fd))
+		}
+	}()
+	for _, pid := range pids {
+		fd, err := unix.PidfdOpen(pid, 0)
+		if errors.Is(err, unix.ESRCH) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("opening process %d: %w", pid, err)
+		}
+		waiting = append(waiting, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+		if err := unix.PidfdSendSignal(fd, signal, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("signalling process %d: %w", pid, err)
+		}
+	}
+	return waitEnd(ctx, waiting, time.Now().Add(patience))
+}
+
+// waitEnd waits until every pidfd says that its process ended, or the time is
+// up; who is left is found by the caller.
+func waitEnd(ctx context.Context, waiting []unix.PollFd, until time.Time) error {
+	for i := 0; i < len(waiting); {
+		left := time.Until(until)
+		if left <= 0 || ctx.Err() != nil {
+			return nil
+		}
+		_, err := unix.Poll(waiting[i:i+1], int(min(left, 100*time.Millisecond)/time.Millisecond)+1)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("waiting for processes to end: %w", err)
+		}
+		if waiting[i].Revents != 0 {
+			i++
+		}
+	}
+	return nil
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"time"
+)
+
+// Options is how a lab is to be. Defaults fills what is empty.
+type Options struct {
+	Name     string        // part of the namespaces' names
+	StateDir string        // folder of all labs' state
+	BinDir   string        // where ambientctl, ambient-node and ztunnel are
+	Iptables string        // nft or legacy: what the nodes have
+	Tunnel   string        // geneve, or vxlan as its stand-in
+	Timeout  time.Duration // for one step to become ready
+	LogLevel string        // of ambient-node and ztunnel
+}
+
+// The defaults.
+const (
+	DefaultName     = "article"
+	DefaultStateDir = "/run/ambient22-lab"
+	DefaultTimeout  = 30 * time.Second
+	// DefaultIptables is what the article's nodes had: only the legacy variant
+	// prints the nat table before the mangle table, as listing 01 does.
+	DefaultIptables = "legacy"
+)
+
+// labName leaves room for the hosts' names in a namespace's name.
+var labName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
+
+// Defaults returns the options with the empty ones filled, or what is wrong
+// with them.
+func (o Options) Defaults() (Options, error) {
+	setDefault(&o.Name, DefaultName)
+	setDefault(&o.StateDir, DefaultStateDir)
+	setDefault(&o.Iptables, DefaultIptables)
+	setDefault(&o.Tunnel, "geneve")
+	setDefault(&o.LogLevel, "info")
+	if o.Timeout == 0 {
+		o.Timeout = DefaultTimeout
+	}
+	if o.BinDir == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return o, fmt.Errorf("finding the binaries: %w", err)
+		}
+		o.BinDir = filepath.Dir(self)
+	}
+	var errs []error
+	if !labName.MatchString(o.Name) {
+		errs = append(errs, fmt.Errorf("name %q: small letters, digits and dashes, 32 at most", o.Name))
+	}
+	if o.Iptables != "nft" && o.Iptables != "legacy" {
+		errs = append(errs, fmt.Errorf("iptables %q: nft or legacy", o.Iptables))
+	}
+	if o.Tunnel != "geneve" && o.Tunnel != "vxlan" {
+		errs = append(errs, fmt.Errorf("tunnel %q: geneve or vxlan", o.Tunnel))
+	}
+	return o, errors.Join(errs...)
+}
+
+func setDefault(s *string, value string) {
+	if *s == "" {
+		*s = value
+	}
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrDown says that there is no lab of that name.
+var ErrDown = errors.New("the lab is not up")
+
+// ErrUp says that there is one already.
+var ErrUp = errors.New("the lab is up already")
+
+// state is what later commands need to know about a lab. It is written before
+// anything else is made, so that `down` finds a lab that broke off.
+type state struct {
+	Iptables string `json:"iptables"`
+	Tunnel   string `json:"tunnel"`
+	BinDir   string `json:"bin_dir"`
+}
+
+func stateFile(dir string) string { return filepath.Join(dir, "state.json") }
+
+func readState(dir string) (*state, error) {
+	data, err := os.ReadFile(stateFile(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrDown
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the lab's state: %w", err)
+	}
+	s := &state{}
+	if err := json.Unmarshal(data, s); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", stateFile(dir), err)
+	}
+	return s, nil
+}
+
+func (s *state) write(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("making the lab's folder: %w", err)
+	}
+	data, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("writing the lab's state: %w", err)
+	}
+	// Written aside and renamed: a state file is whole or not there.
+	aside := stateFile(dir) + ".new"
+	if err := os.WriteFile(aside, data, 0o600); err != nil {
+		return fmt.Errorf("writing the lab's state: %w", err)
+	}
+	if err := os.Rename(aside, stateFile(dir)); err != nil {
+		return fmt.Errorf("writing the lab's state: %w", err)
+	}
+	return nil
+}
+
+// lock keeps two commands from changing one lab at once. The kernel lets go of
+// it when the process ends, however that happens.
+func lock(stateDir, name string) (unlock func(), err error) {
+	if err := os.MkdirAll(stateDir, 0o755); err != nil {
+		return nil, fmt.Errorf("making the labs' folder: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(stateDir, name+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("locking the lab: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("locking the lab: another command is changing the lab %s: %w", name, err)
+	}
+	return func() { f.Close() }, nil
+}
