@@ -93,6 +93,24 @@ func (b *recvBuffer) read(p []byte) int {
 	return n
 }
 
+// take removes the oldest chunk and hands it over; the caller frees it. Of a
+// chunk that is being written into it hands over a copy of what is readable.
+func (b *recvBuffer) take() *chunk {
+	k := b.head
+	b.size -= k.w - k.r
+	if b.lent && k == b.tail {
+		dup := newChunk(k.w - k.r)
+		dup.w = copy(dup.b, k.b[k.r:k.w])
+		k.r = k.w
+		return dup
+	}
+	if k == b.tail {
+		b.tail = nil
+	}
+	b.head, k.next = k.next, nil
+	return k
+}
+
 // trim gives a head chunk back that has been read to its end.
 func (b *recvBuffer) trim() {
 	k := b.head

@@ -5,6 +5,7 @@ package hbone
 import (
 	"container/list"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -26,10 +27,12 @@ type Client struct {
 
 // NewClient starts HTTP/2 on conn, which it owns from now on, and returns at
 // once: the first tunnels are asked for before the server's SETTINGS arrived.
-// A TLS connection must have negotiated "h2" before.
+// A TLS connection whose handshake is complete must have negotiated "h2".
 func NewClient(conn net.Conn, cfg Config) (*Client, error) {
-	if t, ok := conn.(interface{ NegotiatedProtocol() string }); ok && t.NegotiatedProtocol() != http2.NextProtoTLS {
-		return nil, fmt.Errorf("starting HTTP/2: peer negotiated %q", t.NegotiatedProtocol())
+	if t, ok := conn.(interface{ ConnectionState() tls.ConnectionState }); ok {
+		if state := t.ConnectionState(); state.HandshakeComplete && state.NegotiatedProtocol != http2.NextProtoTLS {
+			return nil, fmt.Errorf("starting HTTP/2: TLS negotiated %q", state.NegotiatedProtocol)
+		}
 	}
 	cl := &Client{c: newConn(conn, cfg, false)}
 	c := cl.c

@@ -96,18 +96,56 @@ func (s *Stream) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	s.mu.Lock()
-	for s.buf.size == 0 && s.readErr == nil {
-		s.readable.Wait()
-	}
-	if s.buf.size == 0 {
-		defer s.mu.Unlock()
-		return 0, s.readErr
+	if err := s.awaitBytes(); err != nil {
+		s.mu.Unlock()
+		return 0, err
 	}
 	n := s.buf.read(p)
 	credit := s.consumed(n)
 	s.mu.Unlock()
 	s.sendCredit(credit)
 	return n, nil
+}
+
+// awaitBytes returns nil when there is something to read, or why there will be
+// nothing any more. The caller holds mu.
+func (s *Stream) awaitBytes() error {
+	for s.buf.size == 0 && s.readErr == nil {
+		s.readable.Wait()
+	}
+	if s.buf.size == 0 {
+		return s.readErr
+	}
+	return nil
+}
+
+// WriteTo writes what arrives to w until the peer's END_STREAM. With it,
+// io.Copy needs no buffer of its own, which an idle tunnel would hold for as
+// long as it is idle.
+func (s *Stream) WriteTo(w io.Writer) (int64, error) {
+	var total int64
+	for {
+		s.mu.Lock()
+		if err := s.awaitBytes(); err != nil {
+			s.mu.Unlock()
+			if err == io.EOF {
+				err = nil
+			}
+			return total, err
+		}
+		k := s.buf.take()
+		s.mu.Unlock()
+		n, err := w.Write(k.b[k.r:k.w])
+		k.free()
+		total += int64(n)
+		if err != nil {
+			return total, err
+		}
+		s.mu.Lock()
+		credit := s.consumed(n)
+		s.mu.Unlock()
+		s.sendCredit(credit)
+	}
 }
 
 // consumed counts bytes that need no more room and returns the credit that is

@@ -32,8 +32,13 @@ type pair struct {
 
 func newPair(t testing.TB, clientCfg, serverCfg Config, handle func(context.Context, *Request)) *pair {
 	t.Helper()
-	checkGoroutines(t)
 	a, b := tcpPair(t)
+	return pairOn(t, a, b, clientCfg, serverCfg, handle)
+}
+
+func pairOn(t testing.TB, a, b net.Conn, clientCfg, serverCfg Config, handle func(context.Context, *Request)) *pair {
+	t.Helper()
+	checkGoroutines(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &pair{served: make(chan error, 1), drain: cancel}
 	go func() { p.served <- Serve(ctx, b, serverCfg, handle) }()
