@@ -15,6 +15,7 @@ type Snapshot struct {
 	Nodes       []Node
 	Workloads   []Workload
 	Services    []Service
+	LeftOut     []LeftOut // pods that are no workloads, and why; for people only
 }
 
 // Node is a Kubernetes node as far as the data path needs it.
@@ -57,6 +58,16 @@ type Workload struct {
 	// NotEnrolled is why the node does not capture this pod, in words for a
 	// person, and empty where it does (spec 1, "Which pods are enrolled").
 	NotEnrolled string
+}
+
+// LeftOut is a pod that no part of the data path knows: it does not run, has no
+// usable address, or its object is broken.
+type LeftOut struct {
+	UID       string
+	Namespace string
+	Name      string
+	Node      string // "" while it is not scheduled
+	Why       string // in words for a person: "it is Pending, not Running"
 }
 
 // Enrolled reports whether the pod's node captures its traffic.

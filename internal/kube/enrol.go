@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import (
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/ambient22/ambient22/internal/mesh"
+)
+
+// class says what a running pod is to the mesh, and why its node does not capture
+// it; why is empty for a pod that is captured.
+func class(p *corev1.Pod, namespace activity) (c mesh.Class, why string) {
+	if p.Labels[mesh.LabelApp] == mesh.AppZtunnel {
+		return mesh.Ztunnel, "it is a ztunnel (label app=ztunnel)"
+	}
+	if !namespace.active {
+		return mesh.Outside, namespace.why
+	}
+	if label := podSidecarLabel(p); label != "" {
+		return mesh.Outside, "it has a sidecar (label " + label + ")"
+	}
+	switch p.Labels[mesh.LabelAmbientType] {
+	case mesh.AmbientTypeNone:
+		return mesh.OptedOut, "it opted out (label ambient-type=none)"
+	case mesh.AmbientTypeWaypoint:
+		return mesh.Waypoint, "it is a waypoint (label ambient-type=waypoint)"
+	}
+	if p.Spec.HostNetwork {
+		return mesh.InMesh, "it uses its node's network"
+	}
+	return mesh.InMesh, ""
+}
+
+// podSidecarLabel also knows the mark that an injected sidecar leaves on its pod.
+func podSidecarLabel(p *corev1.Pod) string {
+	if label := sidecarLabel(p.Labels); label != "" {
+		return label
+	}
+	if mode, ok := p.Labels[mesh.LabelTLSMode]; ok {
+		return mesh.LabelTLSMode + "=" + mode
+	}
+	return ""
+}
