@@ -5,7 +5,6 @@ package hbone
 import (
 	"context"
 	"io"
-	"runtime"
 	"testing"
 
 	"golang.org/x/net/http2"
@@ -43,11 +42,7 @@ func TestSlowReaderHoldsOnlyItsWindow(t *testing.T) {
 		stuck.CloseWrite()
 	}()
 	s := <-slow
-	within(t, "the window to fill", func() {
-		for held(s) < window-1 {
-			runtime.Gosched()
-		}
-	})
+	eventually(t, "the window to fill", func() bool { return held(s) >= window-1 })
 
 	quick := p.connect(t, "quick:1")
 	go func() {
@@ -157,11 +152,7 @@ func TestStreamsTakeTurns(t *testing.T) {
 		}()
 		r.headers(next[*http2.MetaHeadersFrame](r, nil).StreamID, false, ":status", "200")
 	}
-	within(t, "both streams to queue", func() {
-		for queued(client) < 2 {
-			runtime.Gosched()
-		}
-	})
+	eventually(t, "both streams to queue", func() bool { return queued(client) == 2 })
 	r.WriteWindowUpdate(0, 8<<20)
 	got := map[uint32]int{}
 	for range 100 {

@@ -75,16 +75,28 @@ func tcpPair(t testing.TB) (a, b net.Conn) {
 // checkGoroutines fails the test if a goroutine of this package outlives it.
 func checkGoroutines(t testing.TB) {
 	t.Cleanup(func() {
-		var stacks string
-		for end := time.Now().Add(patience); time.Now().Before(end); runtime.Gosched() {
-			buf := make([]byte, 1<<20)
-			stacks = string(buf[:runtime.Stack(buf, true)])
-			if !strings.Contains(stacks, "hbone.(*conn)") && !strings.Contains(stacks, "hbone.(*server)") {
-				return
-			}
-		}
-		t.Errorf("goroutines left:\n%s", stacks)
+		eventually(t, "goroutines to end", func() bool {
+			stacks := allStacks()
+			return !strings.Contains(stacks, "hbone.(*conn)") && !strings.Contains(stacks, "hbone.(*server)")
+		})
 	})
+}
+
+func allStacks() string {
+	buf := make([]byte, 1<<20)
+	return string(buf[:runtime.Stack(buf, true)])
+}
+
+// eventually waits until cond holds.
+func eventually(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); !cond(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain for %s\n%s", what, allStacks())
+		}
+	}
 }
 
 func within(t testing.TB, what string, do func()) {
@@ -94,8 +106,7 @@ func within(t testing.TB, what string, do func()) {
 	select {
 	case <-done:
 	case <-time.After(patience):
-		buf := make([]byte, 1<<20)
-		t.Fatalf("waited in vain for %s\n%s", what, buf[:runtime.Stack(buf, true)])
+		t.Fatalf("waited in vain for %s\n%s", what, allStacks())
 	}
 }
 
@@ -311,11 +322,7 @@ func TestRejectIsStatusError(t *testing.T) {
 	if !errors.As(err, &status) || status.Status != 404 || len(status.Header) != 1 {
 		t.Fatalf("got %v", err)
 	}
-	within(t, "the stream to go", func() {
-		for p.client.Streams() > 0 {
-			runtime.Gosched()
-		}
-	})
+	eventually(t, "the stream to go", func() bool { return p.client.Streams() == 0 })
 }
 
 func TestHandlerWithoutAnswerResets(t *testing.T) {
