@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package xds
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/ambient22/ambient22/envoyconfig"
+)
+
+// problems collects what is wrong with a set; the first few, because one mistake
+// in a builder shows in a thousand resources.
+type problems []error
+
+const maxProblems = 10
+
+func (p *problems) add(format string, args ...any) {
+	*p = append(*p, fmt.Errorf(format, args...))
+}
+
+func (p problems) err() error {
+	if more := len(p) - maxProblems; more > 0 {
+		return errors.Join(append(slices.Clone(p[:maxProblems]), fmt.Errorf("and %d more", more))...)
+	}
+	return errors.Join(p...)
+}
+
+// merge makes a kind's table from its resources, and lists the names that differ
+// from before. A resource that is already served has been checked, and keeps its
+// entry.
+func (p *problems) merge(k kind, before []*entry, resources []envoyconfig.Resource) (table, []string) {
+	byName := func(a, b envoyconfig.Resource) int { return strings.Compare(a.Name, b.Name) }
+	if !slices.IsSortedFunc(resources, byName) {
+		resources = slices.SortedFunc(slices.Values(resources), byName)
+	}
+	var changed []string
+	var total sum
+	entries := make([]*entry, 0, len(resources))
+	for i, r := range resources {
+		if i > 0 && r.Name == resources[i-1].Name {
+			p.add("checking %ss: %q is there twice", k, r.Name)
+			continue
+		}
+		for len(before) > 0 && before[0].name < r.Name {
+			changed = append(changed, before[0].name)
+			before = before[1:]
+		}
+		var e *entry
+		if len(before) > 0 && before[0].name == r.Name {
+			e, before = before[0], before[1:]
+		}
+		if e == nil || e.version != r.Version {
+			if err := check(k, r); err != nil {
+				p.add("checking %s %q: %w", k, r.Name, err)
+				continue
+			}
+			e = newEntry(r.Name, r.Version, r.Body)
+			e.early = isInternalListener(r.Message)
+			changed = append(changed, r.Name)
+		}
+		entries = append(entries, e)
+		total.add(e.sum)
+	}
+	for _, e := range before {
+		changed = append(changed, e.name)
+	}
+	return table{entries: entries, version: total.version()}, changed
+}
+
+// check says what is wrong with one resource.
+func check(k kind, r envoyconfig.Resource) error {
+	switch {
+	case r.Name == "":
+		return errors.New("it has no name")
+	case r.Version == "":
+		return errors.New("it has no version")
+	case r.Body == nil:
+		return errors.New("it has no wire form")
+	case r.Body.GetTypeUrl() != k.typeURL():
+		return fmt.Errorf("its wire form is a %s", r.Body.GetTypeUrl())
+	case r.Message == nil || !r.Message.ProtoReflect().IsValid():
+		return errors.New("it has no message")
+	}
+	name, ok := ownName(k, r.Message)
+	if !ok {
+		return fmt.Errorf("its message is a %s", r.Message.ProtoReflect().Descriptor().FullName())
+	}
+	if name != r.Name {
+		return fmt.Errorf("its message is named %q", name)
+	}
+	if v, ok := r.Message.(interface{ Validate() error }); ok {
+		return v.Validate()
+	}
+	return nil
+}
+
+// ownName is the name inside the message, which is how a proxy knows it.
+func ownName(k kind, m proto.Message) (string, bool) {
+	switch m := m.(type) {
+	case *clusterv3.Cluster:
+		return m.GetName(), k == clusters
+	case *endpointv3.ClusterLoadAssignment:
+		return m.GetClusterName(), k == endpoints
+	case *listenerv3.Listener:
+		return m.GetName(), k == listeners
+	case *corev3.TypedExtensionConfig:
+		return m.GetName(), k == extensions
+	}
+	return "", false
+}
+
+func isInternalListener(m proto.Message) bool {
+	l, ok := m.(*listenerv3.Listener)
+	return ok && l.GetInternalListener() != nil
+}
+
+// names fills in which certificate names are served, and for whom: those listed,
+// and the bare identities behind them.
+func (p *problems) names(identities map[string]string, listed []envoyconfig.SecretName) {
+	for _, s := range listed {
+		if s.Name == "" || s.Name == envoyconfig.RootCASecret {
+			p.add("checking secret names: %q can't be a workload's certificate", s.Name)
+			continue
+		}
+		if _, err := spiffeid.FromString(s.Identity); err != nil {
+			p.add("checking secret %q: its identity %q: %w", s.Name, s.Identity, err)
+			continue
+		}
+		for _, name := range []string{s.Name, s.Identity} {
+			if other, ok := identities[name]; ok && other != s.Identity {
+				p.add("checking secret %q: it is claimed by %s and by %s", name, other, s.Identity)
+			}
+			identities[name] = s.Identity
+		}
+	}
+}
