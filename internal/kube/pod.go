@@ -56,7 +56,7 @@ func (at subject) workload(p *corev1.Pod) (w mesh.Workload, why string) {
 		Labels:         p.Labels,
 		Containers:     containers(p),
 		Owner:          owner(p),
-		Created:        p.CreationTimestamp.Time,
+		Created:        p.CreationTimestamp.UTC(),
 		Ready:          ready(p),
 		Terminating:    p.DeletionTimestamp != nil,
 		Class:          c,

@@ -16,9 +16,9 @@ import (
 	"github.com/ambient22/ambient22/internal/mesh"
 )
 
-func (b *builder) addServices(services []*corev1.Service, slices []*discoveryv1.EndpointSlice) {
+func (b *builder) addServices(services []*corev1.Service, endpointSlices []*discoveryv1.EndpointSlice) {
 	services = sameName(b, KindService, services, func(s *corev1.Service) (string, string) { return s.Namespace, s.Name })
-	endpoints := b.collectEndpoints(slices)
+	endpoints := b.collectEndpoints(endpointSlices)
 	owners := make(map[netip.Addr]Ref, len(services))
 	for _, s := range oldestFirst(services) {
 		if s.Spec.Type == corev1.ServiceTypeExternalName {
