@@ -11,6 +11,10 @@ import (
 // Batch is a row of netlink requests in one buffer. The zero value is empty
 // and ready to use. Attributes are added to the request begun last.
 type Batch struct {
+	// Trailers is how many requests at the end the kernel never answers, such
+	// as the end marker of an nftables transaction.
+	Trailers int
+
 	buf    []byte
 	starts []int
 	nests  []int

@@ -55,7 +55,7 @@ func Dial(family int) (*Conn, error) {
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
 		return nil, errors.Join(fmt.Errorf("setting netlink time-out: %w", err), unix.Close(fd))
 	}
-	return &Conn{fd: fd, buf: make([]byte, 256<<10)}, nil
+	return &Conn{fd: fd, buf: make([]byte, 128<<10)}, nil
 }
 
 // Close closes the socket.
@@ -118,13 +118,17 @@ func (c *Conn) exchange(b *Batch, answer func(int, Message) error) ([]Failure, e
 			c.seq++
 			binary.NativeEndian.PutUint32(b.message(i)[8:], c.seq)
 		}
-		last := b.message(to - 1)
+		answered := to
+		if to == b.Len() {
+			answered -= b.Trailers
+		}
+		last := b.message(answered - 1)
 		flags := binary.NativeEndian.Uint16(last[6:])
 		binary.NativeEndian.PutUint16(last[6:], flags|unix.NLM_F_ACK)
 		if err := c.send(b.buf[b.starts[from] : b.starts[from]+size]); err != nil {
 			return failures, err
 		}
-		failed, err := c.collect(base, c.seq, from, answer)
+		failed, err := c.collect(base, base+uint32(answered-from)-1, from, answer)
 		failures = append(failures, failed...)
 		if err != nil {
 			return failures, err

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package noderoute
+
+import "fmt"
+
+// hostNAT keeps captured packets as they are: an accepted packet leaves the
+// nat table before kube-proxy's rules could turn the service's virtual address
+// into a pod's, so ztunnel sees what the caller asked for (listing 01).
+func hostNAT(c HostConfig) Table {
+	keep := fmt.Sprintf("-m mark --mark %s -j ACCEPT", mask(OutboundMark, OutboundMask))
+	pre := []string{keep}
+	if c.DNSCapture {
+		pre = append(pre, fmt.Sprintf("-p udp -m udp --dport 53 -m set --match-set %s src -j DNAT --to-destination %s:%d",
+			SetName, c.ZtunnelIP, PortDNS))
+	}
+	return jumped("nat", Chain{"PREROUTING", pre}, Chain{"POSTROUTING", []string{keep}})
+}
+
+// hostMangle decides what is captured (listing 01). draining, if it has a veth,
+// is a ztunnel that is being replaced: its packets stay as little captured as
+// those of the new one while the tunnels are turned over.
+func hostMangle(c HostConfig, z, draining Ztunnel) Table {
+	save := []string{saveMark(ConnSkipMark, ConnSkipMask), saveMark(ProxyMark, ProxyMask)}
+	return jumped("mangle",
+		Chain{"PREROUTING", captureRules(c, z, draining)},
+		Chain{"INPUT", save},
+		Chain{"FORWARD", save},
+		// The whole mark is set, as in the listing: other people's bits on
+		// packets from the node itself are lost.
+		Chain{"OUTPUT", []string{fmt.Sprintf("-s %s/32 -j MARK --set-xmark %s", c.HostIP, mask(ConnSkipMark, 0xffffffff))}},
+		Chain{"POSTROUTING", nil},
+	)
+}
+
+func captureRules(c HostConfig, z, draining Ztunnel) []string {
+	set := func(match string, mark, bits uint32) string {
+		return fmt.Sprintf("%s -j MARK --set-xmark %s", match, mask(mark, bits))
+	}
+	in := func(dev string) string { return "-i " + dev }
+	skipped := fmt.Sprintf("-m mark --mark %s -j RETURN", mask(SkipMark, SkipMask))
+
+	rules := []string{
+		// What came out of a tunnel is not captured again.
+		set(in(DeviceInbound), SkipMark, SkipMask),
+		in(DeviceInbound) + " -j RETURN",
+		set(in(DeviceOutbound), SkipMark, SkipMask),
+		in(DeviceOutbound) + " -j RETURN",
+		// A tunnel's outer packets carry on without a mark.
+		fmt.Sprintf("-p udp -m udp --dport %d -j RETURN", c.TunnelPort),
+		// The answer of a skipped connection is skipped too.
+		set("-m connmark --mark "+mask(ConnSkipMark, ConnSkipMask), SkipMark, SkipMask),
+		skipped,
+	}
+	if draining.Veth != "" {
+		// The veth that is about to go first, so that the next rule, which
+		// speaks of all veths but the new one, does not take its packets.
+		rules = append(rules,
+			set(fmt.Sprintf("! -s %s/32 -i %s", draining.IP, draining.Veth), ProxyMark, ProxyMask),
+			fmt.Sprintf("-i %s %s", draining.Veth, skipped),
+			set(in(draining.Veth), ConnSkipMark, ConnSkipMask),
+			skipped)
+	}
+	return append(rules,
+		// The answer to what ztunnel sent with a pod's address goes to ztunnel.
+		set(fmt.Sprintf("! -i %s -m connmark --mark %s", z.Veth, mask(ProxyMark, ProxyMask)), ProxyReturnMark, ProxyReturnMask),
+		fmt.Sprintf("-m mark --mark %s -j RETURN", mask(ProxyReturnMark, ProxyReturnMask)),
+		// What ztunnel sends with a pod's address, remembered for its answer.
+		set(fmt.Sprintf("! -s %s/32 -i %s", z.IP, z.Veth), ProxyMark, ProxyMask),
+		skipped,
+		// Everything else from ztunnel, and all UDP.
+		set(in(z.Veth), ConnSkipMark, ConnSkipMask),
+		set("-p udp", ConnSkipMark, ConnSkipMask),
+		skipped,
+		// What is left of an enrolled pod's TCP is captured.
+		set("-p tcp -m set --match-set "+SetName+" src", OutboundMark, OutboundMask),
+	)
+}
+
+// jumped makes a table of own chains, each reached from the first place of the
+// built-in chain it is named after.
+func jumped(name string, chains ...Chain) Table {
+	t := Table{Name: name}
+	for _, c := range chains {
+		own := chainPrefix + c.Name
+		t.Own = append(t.Own, Chain{own, c.Rules})
+		t.Head = append(t.Head, Chain{c.Name, []string{"-j " + own}})
+	}
+	return t
+}
+
+func saveMark(mark, bits uint32) string {
+	return fmt.Sprintf("-m mark --mark %s -j CONNMARK --save-mark --nfmask %#x --ctmask %#x", mask(mark, bits), bits, bits)
+}
+
+// mask writes a mark and its mask the way iptables-save does.
+func mask(mark, bits uint32) string { return fmt.Sprintf("%#x/%#x", mark, bits) }

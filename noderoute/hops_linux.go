@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package noderoute
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/ambient22/ambient22/noderoute/nlbatch"
+	"golang.org/x/sys/unix"
+)
+
+// hops asks the kernel for the route to each address, all in a few system
+// calls. The question carries SkipMark, so that once our rules are there it is
+// still the main table that answers, and asks for the matching entry itself,
+// so that its prefix tells a pod's own route from a bridge's.
+func (s *session) hops(addrs []netip.Addr) (map[netip.Addr]Hop, error) {
+	var b nlbatch.Batch
+	var asked []netip.Addr
+	for _, a := range addrs {
+		if !a.Is4() {
+			continue
+		}
+		asked = append(asked, a)
+		msg := make([]byte, unix.SizeofRtMsg)
+		msg[0], msg[1] = unix.AF_INET, 32
+		binary.NativeEndian.PutUint32(msg[8:], unix.RTM_F_FIB_MATCH)
+		b.Begin(unix.RTM_GETROUTE, 0, msg)
+		ip := a.As4()
+		b.Bytes(unix.RTA_DST, ip[:])
+		b.Uint32(unix.RTA_MARK, SkipMark)
+	}
+	if b.Len() == 0 {
+		return nil, nil
+	}
+	out := make(map[netip.Addr]Hop, len(asked))
+	names := map[int]string{}
+	failures, err := s.route.Query(&b, func(i int, m nlbatch.Message) error {
+		r, ok := readRoute(m.Data)
+		if !ok {
+			return nil
+		}
+		hop := Hop{Bits: r.dst.Bits(), Via: r.via, Local: r.typ == unix.RTN_LOCAL}
+		if r.typ == unix.RTN_UNICAST || r.typ == unix.RTN_LOCAL {
+			if names[r.oif] == "" {
+				name, err := s.name(r.oif)
+				if err != nil {
+					return err
+				}
+				names[r.oif] = name
+			}
+			hop.Dev = names[r.oif]
+		}
+		out[asked[i]] = hop
+		return nil
+	})
+	for _, f := range failures {
+		// Unreachable and the like is an answer: there is no route.
+		if !noRoute(f.Err) {
+			err = errors.Join(err, fmt.Errorf("asking for the route to %s: %w", asked[f.Index], f.Err))
+		}
+	}
+	return out, err
+}
+
+func noRoute(err error) bool {
+	for _, e := range []error{unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EINVAL, unix.EACCES, unix.ESRCH} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// hostFacts reads what a node's plan depends on.
+func (s *session) hostFacts(c HostConfig) (Facts, error) {
+	links, err := s.links.List(deviceNames(Host)...)
+	if err != nil {
+		return Facts{}, err
+	}
+	addrs := []netip.Addr{c.ZtunnelIP}
+	var old netip.Addr
+	for _, l := range links {
+		if l.Name == DeviceOutbound && l.Remote.Is4() && l.Remote != c.ZtunnelIP {
+			old = l.Remote
+			addrs = append(addrs, old)
+		}
+	}
+	for _, p := range c.Pods {
+		addrs = append(addrs, p.IP)
+	}
+	hops, err := s.hops(addrs)
+	if err != nil {
+		return Facts{}, err
+	}
+	f := Facts{Ztunnel: hops[c.ZtunnelIP], Pods: hops}
+	if hop := hops[old]; old.IsValid() && hop.own() {
+		f.Draining = Ztunnel{IP: old, Veth: hop.Dev}
+	}
+	if f.Ztunnel.Dev != "" {
+		f.Ztunnel.MTU, err = s.mtu(f.Ztunnel.Dev)
+	}
+	return f, err
+}
+
+func (s *session) mtu(device string) (int, error) {
+	links, err := s.links.List(device)
+	if err != nil {
+		return 0, err
+	}
+	if len(links) == 0 {
+		return 0, fmt.Errorf("reading the MTU of %s: %w", device, unix.ENODEV)
+	}
+	return links[0].MTU, nil
+}
+
+// podFacts reads what a ztunnel pod's plan depends on: eth0's address and the
+// gateway of the default route over it.
+func (s *session) podFacts() (PodFacts, error) {
+	links, err := s.links.List(podInterface)
+	if err != nil {
+		return PodFacts{}, err
+	}
+	if len(links) == 0 || len(links[0].Addrs) == 0 {
+		return PodFacts{}, fmt.Errorf("finding the pod's address: there is no %s with an IPv4 address", podInterface)
+	}
+	f := PodFacts{IP: links[0].Addrs[0].Prefix.Addr(), MTU: links[0].MTU}
+	routes, err := s.listRoutes(tableMain)
+	if err != nil {
+		return PodFacts{}, err
+	}
+	for _, r := range routes {
+		if r.Dst.Bits() == 0 && r.Dev == podInterface && r.Via.IsValid() {
+			f.Gateway = r.Via
+			return f, nil
+		}
+	}
+	return PodFacts{}, fmt.Errorf("finding the pod's gateway: there is no default route with a gateway over %s", podInterface)
+}

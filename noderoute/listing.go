@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package noderoute
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/ambient22/ambient22/geneve"
+	"github.com/ambient22/ambient22/ipset"
+)
+
+// listing is what a network namespace holds of the things that plans speak of.
+type listing struct {
+	side    Side
+	links   []geneve.Link     // those with our devices' names
+	sysctls map[Sysctl]string // by setting with an empty value; only of devices that exist
+	set     *ipset.Listed
+	tables  saved
+	rules   []listedRule
+	routes  []listedRoute // of tables 100 to 102
+	// known are addresses of ztunnels (in the pod: of gateways) that this
+	// project programmed at some time: routes to them are ours.
+	known []netip.Addr
+}
+
+// listedRule is an ip rule of the kernel.
+type listedRule struct {
+	Rule
+	// other tells that the rule has more to it than a Rule can say.
+	other bool
+}
+
+// listedRoute is a route of the kernel.
+type listedRoute struct {
+	Route
+	other  bool // it has more to it than a Route can say: metric, several hops, another type
+	metric uint32
+}
+
+// deviceNames are the tunnel devices of a side.
+func deviceNames(s Side) []string {
+	if s == Host {
+		return []string{DeviceInbound, DeviceOutbound}
+	}
+	return []string{PodDeviceInbound, PodDeviceOutbound}
+}
+
+// sideRules are the ip rules of a side; they do not depend on anything.
+func sideRules(s Side) []Rule {
+	if s == Host {
+		return hostRules()
+	}
+	return podRules()
+}
+
+// setNames are the sets of a side.
+func setNames(s Side) []string {
+	if s == Host {
+		return []string{SetName}
+	}
+	return nil
+}
+
+// ownsRule tells whether a listed rule is ours: it has exactly the shape of one.
+func (l *listing) ownsRule(r listedRule) bool {
+	return !r.other && slices.Contains(sideRules(l.side), r.Rule)
+}
+
+// inTheWay tells whether a foreign rule stands at one of our priorities.
+func (l *listing) inTheWay(r listedRule) bool {
+	at := slices.ContainsFunc(sideRules(l.side), func(o Rule) bool { return o.Priority == r.Priority })
+	return at && !l.ownsRule(r)
+}
+
+// ownsRoute tells whether a listed route in tables 100 to 102 is ours: it uses
+// one of our devices, leads to a ztunnel that we know, or (in the pod) is the
+// local default.
+func (l *listing) ownsRoute(r listedRoute) bool {
+	if slices.Contains(deviceNames(l.side), r.Dev) {
+		return true
+	}
+	if r.other {
+		return false
+	}
+	if l.side == InPod && r.Route == podRoutes(netip.IPv4Unspecified())[0] {
+		return true
+	}
+	toKnown := r.Dst.IsSingleIP() && slices.Contains(l.known, r.Dst.Addr()) && r.Scope == scopeLink
+	return toKnown || (l.side == Host && r.OnLink && slices.Contains(l.known, r.Via))
+}
+
+// learn collects the ztunnels that the kernel's state tells of, so that routes
+// to them are recognised without remembering anything: the tunnels' remotes,
+// and the next hop of table 102 where that table also has the way to it.
+func (l *listing) learn(more ...netip.Addr) {
+	l.known = append(l.known, more...)
+	for _, link := range l.links {
+		if link.Remote.IsValid() {
+			l.known = append(l.known, link.Remote)
+		}
+	}
+	for _, r := range l.routes {
+		if r.Table != TableProxyReturn || !r.OnLink {
+			continue
+		}
+		way := Route{Table: r.Table, Dst: host(r.Via), Dev: r.Dev, Scope: scopeLink}
+		if slices.ContainsFunc(l.routes, func(o listedRoute) bool { return o.Route == way }) {
+			l.known = append(l.known, r.Via)
+		}
+	}
+}
+
+// empty tells whether nothing of ours is there.
+func (l *listing) empty() bool {
+	return steps(Plan{Side: l.side}, l).Empty()
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package noderoute
+
+import "fmt"
+
+// Variant is one of the kernel's two interfaces for iptables rules. Rules of
+// one are not seen by the tools of the other, and packets pass both.
+type Variant uint8
+
+const (
+	// Auto takes the variant that the node already uses.
+	Auto Variant = iota
+	// NFT is iptables on nf_tables.
+	NFT
+	// Legacy is iptables on ip_tables.
+	Legacy
+)
+
+// String is the name that this project's flags use.
+func (v Variant) String() string {
+	switch v {
+	case NFT:
+		return "nft"
+	case Legacy:
+		return "legacy"
+	}
+	return "auto"
+}
+
+// ParseVariant reads "auto", "nft" or "legacy".
+func ParseVariant(s string) (Variant, error) {
+	for _, v := range []Variant{Auto, NFT, Legacy} {
+		if v.String() == s {
+			return v, nil
+		}
+	}
+	return Auto, fmt.Errorf("parsing iptables variant %q: it is auto, nft or legacy", s)
+}
+
+// decisiveLegacyRules is how many rules decide for legacy at once: a node with
+// that many has an owner who lives there, whatever else put a few rules into
+// the other variant.
+const decisiveLegacyRules = 10
+
+// chooseVariant decides from what is installed and from how many rules there
+// are. The warning is empty unless both hold rules.
+func chooseVariant(hasNFT, hasLegacy bool, nftRules, legacyRules int) (Variant, string) {
+	v := NFT
+	switch {
+	case !hasLegacy:
+	case !hasNFT, legacyRules > decisiveLegacyRules, legacyRules > nftRules:
+		v = Legacy
+	}
+	if nftRules > 0 && legacyRules > 0 {
+		return v, fmt.Sprintf("both iptables variants hold rules (nft %d, legacy %d); using %s", nftRules, legacyRules, v)
+	}
+	return v, ""
+}
