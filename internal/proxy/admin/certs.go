@@ -54,11 +54,23 @@ func certificates(s *state.Snapshot, now time.Time) (*adminv3.Certificates, erro
 
 // details describes every certificate of a PEM bundle.
 func details(source *corev3.DataSource, now time.Time) ([]*adminv3.CertificateDetails, error) {
+	certs, err := parse(source)
+	if err != nil {
+		return nil, err
+	}
+	var out []*adminv3.CertificateDetails
+	for _, cert := range certs {
+		out = append(out, describe(cert, now))
+	}
+	return out, nil
+}
+
+func parse(source *corev3.DataSource) ([]*x509.Certificate, error) {
 	rest := source.GetInlineBytes()
 	if text := source.GetInlineString(); text != "" {
 		rest = []byte(text)
 	}
-	var out []*adminv3.CertificateDetails
+	var out []*x509.Certificate
 	for {
 		var block *pem.Block
 		block, rest = pem.Decode(rest)
@@ -69,8 +81,30 @@ func details(source *corev3.DataSource, now time.Time) ([]*adminv3.CertificateDe
 		if err != nil {
 			return nil, fmt.Errorf("parsing certificate %d: %w", len(out)+1, err)
 		}
-		out = append(out, describe(cert, now))
+		out = append(out, cert)
 	}
+}
+
+// firstExpiry is when the first of the certificates in use ends; the zero time
+// where there is none. What can't be read is left to /certs to report.
+func firstExpiry(s *state.Snapshot) time.Time {
+	var first time.Time
+	for _, r := range s.Secrets.Resources {
+		var secret tlsv3.Secret
+		if r.Active == nil || r.Active.Body == nil || r.Active.Body.UnmarshalTo(&secret) != nil {
+			continue
+		}
+		certs, err := parse(secret.GetTlsCertificate().GetCertificateChain())
+		if err != nil {
+			continue
+		}
+		for _, cert := range certs {
+			if first.IsZero() || cert.NotAfter.Before(first) {
+				first = cert.NotAfter
+			}
+		}
+	}
+	return first
 }
 
 func describe(cert *x509.Certificate, now time.Time) *adminv3.CertificateDetails {

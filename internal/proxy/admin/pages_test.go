@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -122,12 +123,12 @@ func registry() *stats.Registry {
 }
 
 func TestStatsText(t *testing.T) {
-	h := admin.New(admin.Config{Source: &source{}, Stats: registry()})
+	h := admin.New(admin.Config{Source: &source{snapshot: &state.Snapshot{}}, Stats: registry()})
 	all := get(t, h, "/stats")
-	if !strings.HasPrefix(all, "cluster.a.b.svc.cluster.local.ssl.handshake: 2\n") || strings.Count(all, "\n") != 7 {
+	if !strings.HasPrefix(all, "cluster.a.b.svc.cluster.local.ssl.handshake: 2\n") || strings.Count(all, "\n") != 8 {
 		t.Errorf("/stats:\n%s", all)
 	}
-	if got := get(t, h, "/stats?usedonly"); strings.Contains(got, "control_plane") || strings.Count(got, "\n") != 6 {
+	if got := get(t, h, "/stats?usedonly"); strings.Contains(got, "control_plane") || strings.Count(got, "\n") != 7 {
 		t.Errorf("usedonly:\n%s", got)
 	}
 	if got := get(t, h, "/stats?filter="+url.QueryEscape(`^listener\.`)); got != "listener.0.0.0.0_15001.downstream_cx_total: 4\n" {
@@ -139,7 +140,7 @@ func TestStatsText(t *testing.T) {
 			Value int64
 		}
 	}
-	if err := json.Unmarshal([]byte(get(t, h, "/stats?format=json&filter=server")), &decoded); err != nil || len(decoded.Stats) != 1 || decoded.Stats[0].Value != 1 {
+	if err := json.Unmarshal([]byte(get(t, h, "/stats?format=json&filter=server.live")), &decoded); err != nil || len(decoded.Stats) != 1 || decoded.Stats[0].Value != 1 {
 		t.Errorf("json: %v %+v", err, decoded)
 	}
 	for _, target := range []string{"/stats?filter=%28", "/stats?format=xml", "/stats/prometheus?filter=%28"} {
@@ -162,19 +163,30 @@ envoy_control_plane_rate_limit{} 0
 envoy_listener_downstream_cx_total{envoy_listener_address="0.0.0.0_15001"} 4
 # TYPE envoy_server_live gauge
 envoy_server_live{} 1
+# TYPE envoy_server_uptime gauge
+envoy_server_uptime{} 90
 # TYPE envoy_tcp_downstream_cx_total counter
 envoy_tcp_downstream_cx_total{envoy_tcp_prefix="a\"b\\c"} 5
 `
-	h := admin.New(admin.Config{Source: &source{}, Stats: registry()})
+	config := admin.Config{
+		Source: &source{snapshot: &state.Snapshot{Started: updated()}}, Stats: registry(),
+		Now: func() time.Time { return updated().Add(90 * time.Second) },
+	}
+	h := admin.New(config)
+	memory := regexp.MustCompile(`(?m)^# TYPE envoy_server_memory_allocated gauge\nenvoy_server_memory_allocated\{\} [1-9]\d+\n`)
 	for _, handler := range []struct {
 		h      http.Handler
 		target string
 	}{
 		{h, "/stats/prometheus"},
 		{h, "/stats?format=prometheus"},
-		{admin.Metrics(registry()), admin.MetricsPath},
+		{admin.Metrics(config), admin.MetricsPath},
 	} {
-		if diff := cmp.Diff(want, get(t, handler.h, handler.target)); diff != "" {
+		got := get(t, handler.h, handler.target)
+		if !memory.MatchString(got) {
+			t.Errorf("%s does not tell how much memory is in use", handler.target)
+		}
+		if diff := cmp.Diff(want, memory.ReplaceAllString(got, "")); diff != "" {
 			t.Errorf("%s: %s", handler.target, diff)
 		}
 	}
@@ -255,6 +267,9 @@ func TestCerts(t *testing.T) {
 	}
 	if len(decoded.Certificates) != 2 || len(decoded.Certificates[0].CACert) != 2 || len(decoded.Certificates[1].CertChain) != 1 {
 		t.Fatalf("got %+v", decoded)
+	}
+	if got := get(t, h, "/stats?filter=cert_expiring"); got != "server.days_until_first_cert_expiring: 1\nserver.seconds_until_first_cert_expiring: 169199\n" {
+		t.Errorf("expiry in the statistics: %q", got)
 	}
 	chain := decoded.Certificates[1].CertChain[0]
 	want := []any{map[string]any{"uri": "spiffe://cluster.local/ns/default/sa/sleep"}}

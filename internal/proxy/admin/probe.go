@@ -2,11 +2,7 @@
 
 package admin
 
-import (
-	"net/http"
-
-	"github.com/ambient22/ambient22/internal/proxy/stats"
-)
+import "net/http"
 
 // The paths that others than the administrator ask, on addresses of their own:
 // the kubelet the first (port 15021 by custom), Prometheus the second (15020).
@@ -30,10 +26,10 @@ func Readiness(ready func(*http.Request) bool) http.Handler {
 	return mux
 }
 
-// Metrics is the handler of the metrics port: the registry in Prometheus' text
+// Metrics is the handler of the metrics port: the statistics in Prometheus' text
 // format on MetricsPath, and nothing else.
-func Metrics(r *stats.Registry) http.Handler {
-	s := &server{Config: Config{Stats: r}}
+func Metrics(c Config) http.Handler {
+	s := newServer(c)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+MetricsPath, s.prometheus)
 	return mux

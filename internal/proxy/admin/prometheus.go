@@ -14,7 +14,7 @@ import (
 
 // prometheus answers /stats/prometheus.
 func (s *server) prometheus(w http.ResponseWriter, r *http.Request) {
-	samples, err := pickSamples(s.Stats.Snapshot(), r.URL.Query())
+	samples, err := pickSamples(s.samples(), r.URL.Query())
 	if err != nil {
 		text(w, http.StatusBadRequest, err.Error()+"\n")
 		return

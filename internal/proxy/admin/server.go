@@ -46,10 +46,7 @@ type page struct {
 
 // New is the handler of every path of the interface.
 func New(c Config) http.Handler {
-	if c.Now == nil {
-		c.Now = time.Now
-	}
-	s := &server{Config: c}
+	s := newServer(c)
 	s.pages = []page{
 		{path: "/certs", help: "print certs on machine", handle: s.certs},
 		{path: "/clusters", help: "upstream cluster status (?format=json)", handle: s.clusters},
@@ -71,6 +68,13 @@ func New(c Config) http.Handler {
 	mux.HandleFunc("/{$}", s.help)
 	mux.HandleFunc("/", s.unknown)
 	return mux
+}
+
+func newServer(c Config) *server {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &server{Config: c}
 }
 
 func (p page) serve(w http.ResponseWriter, r *http.Request) {

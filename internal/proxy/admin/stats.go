@@ -16,7 +16,7 @@ import (
 // statsPage answers /stats.
 func (s *server) statsPage(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
-	samples, err := pickSamples(s.Stats.Snapshot(), query)
+	samples, err := pickSamples(s.samples(), query)
 	if err != nil {
 		text(w, http.StatusBadRequest, err.Error()+"\n")
 		return
