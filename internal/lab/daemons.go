@@ -168,5 +168,10 @@ func (l *Lab) waitReady(ctx context.Context, d *hosts.Daemon, url string) error 
 
 // withLog adds the end of the daemon's log to an error.
 func (l *Lab) withLog(d *hosts.Daemon, err error) error {
-	return fmt.Errorf("%w\n--- the end of %s:\n%s\n---", err, d.Log, hosts.Tail(d.Log, tailLines))
+	return fmt.Errorf("%w%s", err, l.logEnd(d.Host, d.Name))
+}
+
+func (l *Lab) logEnd(host, daemon string) string {
+	path := l.Net.LogFile(host, daemon)
+	return fmt.Sprintf("\n--- the end of %s:\n%s\n---", path, hosts.Tail(path, tailLines))
 }

@@ -36,28 +36,36 @@ func (n *Net) Destroy(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// killRounds is how often stopAll looks again: a process may start another one
+// between being found and being killed.
+const killRounds = 10
+
 // stopAll ends the processes in the lab's namespaces, asking first. They are
 // found by their namespace, so a daemon that this process did not start, or a
 // shell somebody left open, ends as well.
 func (n *Net) stopAll(ctx context.Context) error {
-	for _, signal := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
-		pids, err := netns.Pids(n.Namespaces()...)
-		if err != nil {
+	signal := unix.SIGTERM
+	for range 1 + killRounds {
+		pids, err := n.others()
+		if err != nil || len(pids) == 0 {
 			return err
-		}
-		pids = slices.DeleteFunc(pids, func(pid int) bool { return pid == os.Getpid() })
-		if len(pids) == 0 {
-			return nil
 		}
 		if err := stop(ctx, pids, signal); err != nil {
 			return err
 		}
+		signal = unix.SIGKILL
 	}
-	pids, err := netns.Pids(n.Namespaces()...)
+	pids, err := n.others()
 	if err == nil && len(pids) > 0 {
 		err = fmt.Errorf("stopping the lab's processes: %v do not end", pids)
 	}
 	return err
+}
+
+// others are the processes in the lab's namespaces but this one.
+func (n *Net) others() ([]int, error) {
+	pids, err := netns.Pids(n.Namespaces()...)
+	return slices.DeleteFunc(pids, func(pid int) bool { return pid == os.Getpid() }), err
 }
 
 // stop signals the processes and waits for their end, patience at most. A

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ambient22/ambient22/internal/lab/listing"
+)
+
+// Report is what a run of the lab showed.
+type Report struct {
+	Iptables string           `json:"iptables"`
+	Tunnel   string           `json:"tunnel"`
+	Proof    *Proof           `json:"proof"`
+	Listings []listing.Result `json:"listings"`
+	Load     []LoadResult     `json:"load,omitempty"`
+	Seconds  float64          `json:"seconds"`
+}
+
+// OK reports whether every listing is reproduced, all evidence is there, and
+// every load passed.
+func (r *Report) OK() bool {
+	for i := range r.Load {
+		if r.Load[i].Error != "" {
+			return false
+		}
+	}
+	return r.Proof != nil && r.Proof.OK() && len(r.Listings) > 0 && Reproduced(r.Listings) == len(r.Listings)
+}
+
+// Run brings the lab up, makes the article's call, compares the listings, puts
+// load on the path if wanted, and takes the lab down again, whatever happened.
+func Run(ctx context.Context, o Options, load bool, p *Progress) (report *Report, err error) {
+	start := time.Now()
+	l, err := Up(ctx, o, p)
+	if err != nil {
+		return nil, Failed(ctx, l, err)
+	}
+	defer func() {
+		err = errors.Join(err, Down(context.WithoutCancel(ctx), l.Options, p))
+		if err == nil {
+			p.Step("the lab is gone again")
+		}
+		if report != nil {
+			report.Seconds = time.Since(start).Seconds()
+		}
+	}()
+	return l.run(ctx, load)
+}
+
+func (l *Lab) run(ctx context.Context, load bool) (*Report, error) {
+	r := &Report{Iptables: l.Iptables, Tunnel: l.Tunnel}
+	var err error
+	if r.Proof, err = l.Prove(ctx); err != nil {
+		return nil, l.explain(err)
+	}
+	l.progress.Step("%s called %s: status %d from %s", callerHost, callURL, r.Proof.Call.Status, r.Proof.Call.Remote)
+	if r.Listings, err = l.Verify(ctx); err != nil {
+		return nil, err
+	}
+	l.progress.Step("%d of %d listings are reproduced", Reproduced(r.Listings), len(r.Listings))
+	if load {
+		if r.Load, err = l.Load(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// explain adds the ends of the daemons' logs to the error of a call.
+func (l *Lab) explain(err error) error {
+	for _, n := range l.Net.Topology.Nodes {
+		err = fmt.Errorf("%w%s", err, l.logEnd(n.Host, nodeDaemon))
+		if n.Ztunnel != "" {
+			err = fmt.Errorf("%w%s", err, l.logEnd(n.Ztunnel, ztunnelDaemon))
+		}
+	}
+	return err
+}
