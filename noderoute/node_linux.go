@@ -251,10 +251,23 @@ func (s *session) settle(p Plan, l *listing) error {
 	}
 	first := l.empty()
 	err := s.apply(p.Side, steps(p, l), l)
-	if err == nil || !first {
+	if err == nil {
+		return s.releaseSysctls(unwanted(p))
+	}
+	if !first {
 		return err
 	}
 	return errors.Join(err, s.undo())
+}
+
+// unwanted tells of a changed setting whether the plan does without it: it is
+// of a pod that left, or of the veth of a ztunnel that was replaced.
+func unwanted(p Plan) func(sysctlOrigin) bool {
+	wanted := make(map[[2]string]bool, len(p.Sysctls))
+	for _, y := range p.Sysctls {
+		wanted[[2]string{y.Device, y.Key}] = true
+	}
+	return func(o sysctlOrigin) bool { return !wanted[[2]string{o.Device, o.Key}] }
 }
 
 // undo takes away what a failed first install had added. It has to work even

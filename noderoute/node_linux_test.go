@@ -45,7 +45,10 @@ func nodeB() noderoute.HostConfig {
 }
 
 // veth is the name of a pod's veth on the node.
-func veth(ip netip.Addr) string { b := ip.As4(); return fmt.Sprintf("veth%02x%02x%02x", b[1], b[2], b[3]) }
+func veth(ip netip.Addr) string {
+	b := ip.As4()
+	return fmt.Sprintf("veth%02x%02x%02x", b[1], b[2], b[3])
+}
 
 // addPod hangs a pod on the node the way GKE does: one veth, one /32 route.
 func addPod(t testing.TB, ip netip.Addr) {

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 )
 
 // stateVersion is the state file's format. A file of a later one is refused.
@@ -34,6 +33,8 @@ type state struct {
 	// Sysctls are the settings that were changed, in the order in which they
 	// were changed first.
 	Sysctls []sysctlOrigin `json:"sysctls,omitempty"`
+
+	places map[[2]string]int // device and key to place in Sysctls
 }
 
 type tableOrigin struct {
@@ -107,9 +108,14 @@ func (s *state) save(path string) error {
 // remember notes a setting's value before its first change and tells whether
 // that was news.
 func (s *state) remember(o sysctlOrigin) bool {
-	i := slices.IndexFunc(s.Sysctls, func(k sysctlOrigin) bool { return k.Device == o.Device && k.Key == o.Key })
+	if s.places == nil {
+		s.setSysctls(s.Sysctls)
+	}
+	key := [2]string{o.Device, o.Key}
+	i, known := s.places[key]
 	switch {
-	case i < 0:
+	case !known:
+		s.places[key] = len(s.Sysctls)
 		s.Sysctls = append(s.Sysctls, o)
 	case s.Sysctls[i].Index != o.Index:
 		s.Sysctls[i] = o // the name belongs to another device by now
@@ -117,4 +123,12 @@ func (s *state) remember(o sysctlOrigin) bool {
 		return false
 	}
 	return true
+}
+
+func (s *state) setSysctls(origins []sysctlOrigin) {
+	s.Sysctls = origins
+	s.places = make(map[[2]string]int, len(origins))
+	for i, o := range origins {
+		s.places[[2]string{o.Device, o.Key}] = i
+	}
 }

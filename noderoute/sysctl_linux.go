@@ -116,8 +116,19 @@ func (s *session) restoreSysctls(pick func(sysctlOrigin) bool) error {
 			kept = append(kept, o)
 		}
 	}
-	s.state.Sysctls = kept
+	s.state.setSysctls(kept)
 	return errs
+}
+
+// releaseSysctls is restoreSysctls for settings that are not needed any more
+// while the rest of the data path stays.
+func (s *session) releaseSysctls(pick func(sysctlOrigin) bool) error {
+	before := len(s.state.Sysctls)
+	err := s.restoreSysctls(pick)
+	if len(s.state.Sysctls) != before {
+		err = errors.Join(err, s.saveState())
+	}
+	return err
 }
 
 func (s *session) restoreSysctl(o sysctlOrigin) error {
