@@ -50,15 +50,19 @@ static_busybox() {
 # provided COMMAND-OR-FILE: whether the machine has it.
 provided() { command -v "$1" >/dev/null || [[ -e $1 ]]; }
 
-missing=()
-for entry in "${wanted[@]}"; do
-  provided "${entry%%=*}" || missing+=("${entry#*=}")
-done
-if command -v busybox >/dev/null && ! static_busybox; then
-  missing+=(busybox-static)
-fi
+find_missing() {
+  local entry
+  missing=()
+  for entry in "${wanted[@]}"; do
+    provided "${entry%%=*}" || missing+=("${entry#*=}")
+  done
+  if command -v busybox >/dev/null && ! static_busybox; then
+    missing+=(busybox-static)
+  fi
+}
 
 check_go
+find_missing
 if [[ ${#missing[@]} -eq 0 ]]; then
   exit 0
 fi
@@ -79,3 +83,6 @@ if ! install; then
   apt-get update --quiet
   install || die "apt-get could not install ${missing[*]}"
 fi
+hash -r
+find_missing
+[[ ${#missing[@]} -eq 0 ]] || die "still missing after the install: ${missing[*]}"
