@@ -17,7 +17,7 @@ func (s *server) serverInfo(w http.ResponseWriter, _ *http.Request) {
 	uptime := durationpb.New(max(0, s.Now().Sub(snapshot.Started)).Truncate(time.Second))
 	out := &adminv3.ServerInfo{
 		Version:            s.Version,
-		State:              adminv3.ServerInfo_INITIALIZING,
+		State:              s.state(),
 		UptimeCurrentEpoch: uptime,
 		UptimeAllEpochs:    uptime,
 		HotRestartVersion:  "disabled",
@@ -27,9 +27,6 @@ func (s *server) serverInfo(w http.ResponseWriter, _ *http.Request) {
 			DisableHotRestart: true,
 		},
 		Node: snapshot.Bootstrap.GetNode(),
-	}
-	if s.Source.Ready() {
-		out.State = adminv3.ServerInfo_LIVE
 	}
 	if len(s.Loggers) > 0 {
 		out.CommandLineOptions.LogLevel = levelName(s.Loggers[0].Level.Level())

@@ -34,13 +34,18 @@ import (
 
 func TestReady(t *testing.T) {
 	s := &source{snapshot: &state.Snapshot{}}
-	h := admin.New(admin.Config{Source: s})
+	draining := false
+	h := admin.New(admin.Config{Source: s, Draining: func() bool { return draining }})
 	if code, body := do(t, h, http.MethodGet, "/ready"); code != http.StatusServiceUnavailable || body != "INITIALIZING\n" {
 		t.Errorf("before: %d %q", code, body)
 	}
 	s.ready = true
 	if code, body := do(t, h, http.MethodGet, "/ready"); code != http.StatusOK || body != "LIVE\n" {
 		t.Errorf("after: %d %q", code, body)
+	}
+	draining = true
+	if code, body := do(t, h, http.MethodGet, "/ready"); code != http.StatusServiceUnavailable || body != "DRAINING\n" {
+		t.Errorf("at the end: %d %q", code, body)
 	}
 }
 

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
+
 	"github.com/ambient22/ambient22/internal/proxy/state"
 	"github.com/ambient22/ambient22/internal/proxy/stats"
 )
@@ -26,6 +28,8 @@ type Config struct {
 	Version string          // the build, for /server_info
 	// Quit begins the proxy's graceful end. It returns at once. nil: refused.
 	Quit func()
+	// Draining reports whether the proxy has begun to end; nil: never.
+	Draining func() bool
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
@@ -108,11 +112,23 @@ func (s *server) helpText() string {
 }
 
 func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
-	if !s.Source.Ready() {
-		text(w, http.StatusServiceUnavailable, "INITIALIZING\n")
-		return
+	now := s.state()
+	code := http.StatusServiceUnavailable
+	if now == adminv3.ServerInfo_LIVE {
+		code = http.StatusOK
 	}
-	text(w, http.StatusOK, "LIVE\n")
+	text(w, code, now.String()+"\n")
+}
+
+// state is where the proxy is between its start and its end.
+func (s *server) state() adminv3.ServerInfo_State {
+	switch {
+	case s.Draining != nil && s.Draining():
+		return adminv3.ServerInfo_DRAINING
+	case s.Source.Ready():
+		return adminv3.ServerInfo_LIVE
+	}
+	return adminv3.ServerInfo_INITIALIZING
 }
 
 func (s *server) quit(w http.ResponseWriter, _ *http.Request) {
