@@ -15,9 +15,14 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ambient22/ambient22/internal/lab/machine"
 )
 
 func main() {
+	if code, ours := machine.Dispatch(os.Args); ours {
+		os.Exit(code)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))

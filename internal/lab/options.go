@@ -53,6 +53,11 @@ func (o Options) Defaults() (Options, error) {
 		}
 		o.BinDir = filepath.Dir(self)
 	}
+	dir, err := filepath.Abs(o.BinDir)
+	if err != nil {
+		return o, fmt.Errorf("finding the binaries: %w", err)
+	}
+	o.BinDir = dir
 	var errs []error
 	if !labName.MatchString(o.Name) {
 		errs = append(errs, fmt.Errorf("name %q: small letters, digits and dashes, 32 at most", o.Name))

@@ -37,7 +37,12 @@ func PrintReport(w io.Writer, r *Report) error {
 	if err := PrintListings(w, r.Listings); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\nAll of it took %.1f s (tunnels: %s, iptables: %s).\n", r.Seconds, r.Tunnel, r.Iptables)
+	where := "on this machine"
+	if r.Machine {
+		where = "in a QEMU machine"
+	}
+	_, err := fmt.Fprintf(w, "\nAll of it took %.1f s: %s tunnels and %s iptables under Linux %s %s.\n",
+		r.Seconds, r.Tunnel, r.Iptables, r.Kernel, where)
 	return err
 }
 

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/ambient22/ambient22/internal/lab/listing"
@@ -15,6 +17,8 @@ import (
 type Report struct {
 	Iptables string           `json:"iptables"`
 	Tunnel   string           `json:"tunnel"`
+	Machine  bool             `json:"machine"` // it ran inside a QEMU machine
+	Kernel   string           `json:"kernel"`
 	Proof    *Proof           `json:"proof"`
 	Listings []listing.Result `json:"listings"`
 	Load     []LoadResult     `json:"load,omitempty"`
@@ -54,7 +58,11 @@ func Run(ctx context.Context, o Options, load bool, p *Progress) (report *Report
 
 func (l *Lab) run(ctx context.Context, load bool) (*Report, error) {
 	r := &Report{Iptables: l.Iptables, Tunnel: l.Tunnel}
-	var err error
+	kernel, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return nil, fmt.Errorf("reading the kernel's release: %w", err)
+	}
+	r.Kernel = strings.TrimSpace(string(kernel))
 	if r.Proof, err = l.Prove(ctx); err != nil {
 		return nil, l.explain(err)
 	}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ambient22/ambient22/internal/lab"
+)
+
+// labExec and labVerify work on a lab that is up, here or in a machine.
+
+func labExec(s streams, o *labFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "exec HOST -- COMMAND", Short: "Run a command inside a host of the lab", Args: cobra.MinimumNArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			here := func(l *lab.Lab) error { return execIn(c.Context(), l, s, args[0], args[1:]) }
+			return onRunning(c.Context(), o, s, here, append([]string{"exec", args[0], "--"}, args[1:]...))
+		},
+	}
+}
+
+func execIn(ctx context.Context, l *lab.Lab, s streams, host string, argv []string) error {
+	cmd, err := l.Net.Command(ctx, host, argv...)
+	if err != nil {
+		return err
+	}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.in, s.out, s.err
+	return cmd.Run()
+}
+
+func labVerify(s streams, o *labFlags) *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use: "verify", Short: "Compare the article's listings with the running lab", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			there := []string{"verify"}
+			if asJSON {
+				there = append(there, "--json")
+			}
+			here := func(l *lab.Lab) error { return verify(c.Context(), l, s, asJSON) }
+			return onRunning(c.Context(), o, s, here, there)
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print the results, with what the system printed, as JSON")
+	return c
+}
+
+func verify(ctx context.Context, l *lab.Lab, s streams, asJSON bool) error {
+	results, err := l.Verify(ctx)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		err = printJSON(s, results)
+	} else {
+		err = lab.PrintListings(s.out, results)
+	}
+	if err == nil && lab.Reproduced(results) < len(results) {
+		err = errShown
+	}
+	return err
+}
+
+// onRunning calls here with the lab of this name, or runs the same command
+// inside the machine that has it.
+func onRunning(ctx context.Context, o *labFlags, s streams, here func(*lab.Lab) error, there []string) error {
+	l, err := lab.Open(o.Options, nil)
+	if err == nil {
+		return here(l)
+	}
+	if !errors.Is(err, lab.ErrDown) {
+		return err
+	}
+	m, err := lab.OpenMachine(o.Options)
+	if err != nil {
+		return err
+	}
+	code, err := m.Lab(ctx, lab.Streams{In: s.in, Out: s.out, Err: s.err}, there...)
+	if err == nil && code != 0 {
+		err = exitCode(code)
+	}
+	return err
+}
