@@ -123,6 +123,7 @@ release=$(basename "$tree"/lib/modules/*)
 mv "$tree/boot/vmlinuz-$release" "$tree/vmlinuz"
 rmdir "$tree/boot"
 unpack_image "$tree/vmlinuz" "$tree/vmlinux"
+find "$tree/lib/modules" -name '*.ko.xz' -exec xz -d {} + # newer releases pack them; the machine's init reads plain ones
 depmod -b "$tree" "$release"
 # shellcheck disable=SC2016 # dpkg's own variables
 dpkg-deb -W --showformat='${Package} ${Version}\n' "$deb" >"$tree/package"

@@ -34,9 +34,6 @@ func (m moduleFiles) load() error {
 		if err != nil && !errors.Is(err, unix.EEXIST) {
 			return fmt.Errorf("loading kernel module %s: %w", filepath.Base(f.Name()), err)
 		}
-		if err := os.Remove(f.Name()); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("loading kernel modules: %w", err)
-		}
 	}
 	return nil
 }

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package machine
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// HostHasGeneve tells whether this host's kernel can make Geneve devices, by making one in a network namespace of its own that
+// ends with the call. It needs CAP_SYS_ADMIN and CAP_NET_ADMIN; the error is for when it could not be tried.
+func HostHasGeneve() (bool, error) {
+	type answer struct {
+		has bool
+		err error
+	}
+	answers := make(chan answer)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with this goroutine, and its namespace with the thread
+		has, err := tryGeneve()
+		answers <- answer{has, err}
+	}()
+	a := <-answers
+	return a.has, a.err
+}
+
+func tryGeneve() (bool, error) {
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		return false, fmt.Errorf("making a network namespace: %w", err)
+	}
+	device := &netlink.Geneve{LinkAttrs: netlink.LinkAttrs{Name: "probe"}, ID: 1, Remote: net.IPv4(192, 0, 2, 1)}
+	err := netlink.LinkAdd(device)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("making a Geneve device: %w", err)
+	}
+	return true, nil
+}
