@@ -21,7 +21,7 @@ type portEndpoints map[string][]mesh.Endpoint
 
 // collectEndpoints merges all slices of each service.
 func (b *builder) collectEndpoints(all []*discoveryv1.EndpointSlice) map[serviceKey]portEndpoints {
-	all = sameName(b, KindEndpointSlice, all, func(s *discoveryv1.EndpointSlice) (string, string) { return s.Namespace, s.Name })
+	all = inOrder(b, KindEndpointSlice, all)
 	services := map[serviceKey]portEndpoints{}
 	for _, s := range all {
 		service := s.Labels[discoveryv1.LabelServiceName]

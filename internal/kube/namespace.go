@@ -20,7 +20,7 @@ type activity struct {
 }
 
 func (b *builder) addNamespaces(namespaces []*corev1.Namespace) {
-	namespaces = sameName(b, KindNamespace, namespaces, func(n *corev1.Namespace) (string, string) { return "", n.Name })
+	namespaces = inOrder(b, KindNamespace, namespaces)
 	b.activity = make(map[string]activity, len(namespaces))
 	for _, n := range namespaces {
 		at := b.about(KindNamespace, "", n.Name)
@@ -81,15 +81,15 @@ func sidecarLabel(set map[string]string) string {
 	return ""
 }
 
-// of finds a namespace's activity. A namespace that nobody has described takes
-// no part, and that is a problem: its pods would be outside without a word.
-func (b *builder) of(namespace string) activity {
-	if a, ok := b.activity[namespace]; ok {
-		return a
+// namespaceOf finds the activity of a pod's namespace. A namespace that nobody has
+// described takes no part, and that is a problem: its pods would be outside
+// without a word. It is reported for the first pod only.
+func (at subject) namespaceOf(p *corev1.Pod) activity {
+	a, ok := at.b.activity[p.Namespace]
+	if !ok {
+		at.problem("metadata.namespace", "add the Namespace", "there is no Namespace %q", p.Namespace)
+		a = inactive("its namespace %s is unknown", p.Namespace)
+		at.b.activity[p.Namespace] = a
 	}
-	b.about(KindNamespace, "", namespace).problem("metadata.name", "add the Namespace",
-		"pods are in this namespace, but there is no such Namespace")
-	a := inactive("its namespace %s is unknown", namespace)
-	b.activity[namespace] = a
 	return a
 }

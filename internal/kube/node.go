@@ -19,7 +19,7 @@ import (
 const lastPodBits = 30
 
 func (b *builder) addNodes(nodes []*corev1.Node) {
-	nodes = sameName(b, KindNode, nodes, func(n *corev1.Node) (string, string) { return "", n.Name })
+	nodes = inOrder(b, KindNode, nodes)
 	b.nodes = make(map[string]bool, len(nodes))
 	b.nodeIPs = make(map[netip.Addr]string, len(nodes))
 	for _, n := range nodes {

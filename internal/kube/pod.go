@@ -15,7 +15,7 @@ import (
 )
 
 func (b *builder) addPods(pods []*corev1.Pod) {
-	pods = sameName(b, KindPod, pods, func(p *corev1.Pod) (string, string) { return p.Namespace, p.Name })
+	pods = inOrder(b, KindPod, pods)
 	for _, p := range pods {
 		at := b.about(KindPod, p.Namespace, p.Name)
 		w, why := at.workload(p)
@@ -40,7 +40,7 @@ func (at subject) workload(p *corev1.Pod) (w mesh.Workload, why string) {
 	if why := at.usable(p, account); why != "" {
 		return w, why
 	}
-	c, notEnrolled := class(p, at.b.of(p.Namespace))
+	c, notEnrolled := class(p, at.namespaceOf(p))
 	ip, why := at.podIP(p, c)
 	if why != "" {
 		return w, why

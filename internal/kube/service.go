@@ -17,7 +17,7 @@ import (
 )
 
 func (b *builder) addServices(services []*corev1.Service, endpointSlices []*discoveryv1.EndpointSlice) {
-	services = sameName(b, KindService, services, func(s *corev1.Service) (string, string) { return s.Namespace, s.Name })
+	services = inOrder(b, KindService, services)
 	endpoints := b.collectEndpoints(endpointSlices)
 	owners := make(map[netip.Addr]Ref, len(services))
 	for _, s := range oldestFirst(services) {

@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/ambient22/ambient22/internal/mesh"
 )
@@ -67,18 +68,21 @@ func (s subject) problem(field, fix, format string, args ...any) {
 	s.b.problems = append(s.b.problems, Problem{Object: s.ref, Field: field, What: fmt.Sprintf(format, args...), Fix: fix})
 }
 
-// sameName reports objects of one kind that carry one name; only the first of
-// them counts.
-func sameName[T any](b *builder, kind string, objects []T, name func(T) (namespace, name string)) []T {
-	seen := make(map[Ref]bool, len(objects))
-	return slices.DeleteFunc(slices.Clone(objects), func(o T) bool {
-		namespace, name := name(o)
-		ref := Ref{kind, namespace, name}
-		if seen[ref] {
+// inOrder sorts objects of one kind by name, so that what is found in them does
+// not depend on the order they came in. Of objects with one name, which only files
+// can hold, the first counts.
+func inOrder[T metav1.Object](b *builder, kind string, objects []T) []T {
+	sorted := slices.SortedStableFunc(slices.Values(objects), func(x, y T) int {
+		return cmp.Or(cmp.Compare(x.GetNamespace(), y.GetNamespace()), cmp.Compare(x.GetName(), y.GetName()))
+	})
+	var last Ref
+	return slices.DeleteFunc(sorted, func(o T) bool {
+		ref := Ref{kind, o.GetNamespace(), o.GetName()}
+		if ref == last {
 			subject{b, ref}.problem("metadata.name", "rename or remove one of them", "two objects have this name")
 			return true
 		}
-		seen[ref] = true
+		last = ref
 		return false
 	})
 }

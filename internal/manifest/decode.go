@@ -21,8 +21,9 @@ import (
 
 // place is where an object stands.
 type place struct {
-	file string
-	line int
+	file  string
+	line  int // of its first content
+	start int // on which the document begins
 }
 
 // decoder collects objects and what is wrong with them.
@@ -43,7 +44,7 @@ func newDecoder() *decoder {
 
 func (d *decoder) decodeFile(f file) {
 	for _, doc := range documents(f.data) {
-		d.decode(place{f.path, doc.line}, doc.text)
+		d.decode(place{f.path, doc.line, doc.start}, doc.text)
 	}
 }
 
@@ -61,33 +62,19 @@ func (d *decoder) decode(at place, text []byte) {
 		return
 	}
 	if err != nil {
-		d.fault(at, describe(object, kind), explain(err, kind))
+		d.undecoded(at, text, err)
 		return
 	}
 	d.add(at, object, kind)
 }
 
-// explain says in words what the two commonest mistakes are.
-func explain(err error, kind *schema.GroupVersionKind) error {
-	switch {
-	case runtime.IsMissingKind(err), runtime.IsMissingVersion(err):
-		return errors.New("kind, apiVersion: a Kubernetes object has both, and this one doesn't")
-	case runtime.IsNotRegisteredError(err) && kind != nil:
-		return fmt.Errorf("kind: Kubernetes has no built-in kind %s in %s; take the object out of this folder or correct it", kind.Kind, kind.GroupVersion())
-	}
-	return err
-}
-
-// describe names an object as far as it could be read.
+// describe names a decoded object.
 func describe(object runtime.Object, kind *schema.GroupVersionKind) string {
-	name := ""
-	if kind != nil {
-		name = kind.Kind
+	o, err := meta.Accessor(object)
+	if err != nil {
+		return kind.Kind // a list
 	}
-	if accessor, err := meta.Accessor(object); err == nil && object != nil && accessor.GetName() != "" {
-		return kube.Ref{Kind: name, Namespace: accessor.GetNamespace(), Name: accessor.GetName()}.String()
-	}
-	return name
+	return name(kind.Kind, o)
 }
 
 // add sorts a decoded object in, or the objects of a list.

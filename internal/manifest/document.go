@@ -8,8 +8,9 @@ import (
 
 // document is one YAML document of a file.
 type document struct {
-	line int    // of the file, on which its first content stands; counted from 1
-	text []byte // with as many empty lines before it that a parser counts as in the file
+	line  int // of the file, on which its first content stands; counted from 1
+	start int // line on which the text begins
+	text  []byte
 }
 
 // documents splits a file at its "---" lines and leaves empty ones out.
@@ -20,8 +21,7 @@ func documents(data []byte) []document {
 	var text [][]byte
 	flush := func() {
 		if first := firstContent(text); first >= 0 {
-			padded := append(bytes.Repeat([]byte("\n"), start-1), bytes.Join(text, nil)...)
-			all = append(all, document{line: start + first, text: padded})
+			all = append(all, document{line: start + first, start: start, text: bytes.Join(text, nil)})
 		}
 		text = nil
 	}
