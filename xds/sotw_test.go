@@ -102,6 +102,8 @@ func TestSotwEndpointSubscriptionGrowsAndShrinks(t *testing.T) {
 	c.send(ack(first, "alpha", "beta"))
 	second := wantSotw(c, "endpoint beta", "alpha", "beta")
 	c.send(ack(second, "beta"))
+	c.send(ask(extensions, "workload_metadata")) // answered after that has been taken in
+	wantSotw(c, "extension workload_metadata", "workload_metadata")
 	w.addresses["alpha"], w.addresses["beta"] = "10.4.3.30", "10.4.3.31"
 	w.set(s.Server)
 	third := wantSotw(c, "endpoint beta", "beta")
@@ -110,8 +112,8 @@ func TestSotwEndpointSubscriptionGrowsAndShrinks(t *testing.T) {
 	// Wanting none is not wanting all.
 	c.send(ack(third))
 	c.send(ask(endpoints))
-	c.send(ask(extensions, "workload_metadata"))
-	wantSotw(c, "extension workload_metadata", "workload_metadata")
+	c.send(ask(listeners))
+	wantSotw(c, "listener ztunnel_inbound ztunnel_outbound")
 	c.quiet()
 }
 

@@ -89,6 +89,9 @@ func (m *message) removed(name string) { m.text(fieldRemoved, name) }
 // any adds the fields of an Any.
 func (m *message) any(a *anypb.Any) {
 	m.text(fieldAnyTypeURL, a.TypeUrl)
+	if len(a.Value) == 0 {
+		return // a message of defaults only has no bytes
+	}
 	m.open(fieldAnyValue, len(a.Value))
 	if len(a.Value) < shareFrom {
 		m.tail = append(m.tail, a.Value...)
@@ -115,7 +118,11 @@ func (m *message) push(b []byte) {
 func (m *message) bytes() int { return m.size + len(m.tail) }
 
 func sizeOfAny(a *anypb.Any) int {
-	return sizeOfBytes(fieldAnyTypeURL, len(a.TypeUrl)) + sizeOfBytes(fieldAnyValue, len(a.Value))
+	size := sizeOfBytes(fieldAnyTypeURL, len(a.TypeUrl))
+	if len(a.Value) > 0 {
+		size += sizeOfBytes(fieldAnyValue, len(a.Value))
+	}
+	return size
 }
 
 func sizeOfBytes(field protowire.Number, n int) int {
