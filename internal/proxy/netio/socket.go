@@ -14,42 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SocketOption is one integer socket option that is set before bind.
-type SocketOption struct{ Level, Name, Value int }
-
-// ListenOptions say how a listening socket is made.
-type ListenOptions struct {
-	// Transparent lets the socket take connections for addresses that are not
-	// this host's (IP_TRANSPARENT), as TPROXY hands them over.
-	Transparent bool
-	Options     []SocketOption
-}
-
-// Listen opens a TCP listener. Accepted sockets inherit its options, among them
-// the mark that routes their answers.
-func Listen(ctx context.Context, addr netip.AddrPort, o ListenOptions) (*net.TCPListener, error) {
-	lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
-		return control(raw, func(fd int) error {
-			if o.Transparent {
-				if err := unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_TRANSPARENT, 1); err != nil {
-					return fmt.Errorf("setting IP_TRANSPARENT: %w", err)
-				}
-			}
-			for _, opt := range o.Options {
-				if err := unix.SetsockoptInt(fd, opt.Level, opt.Name, opt.Value); err != nil {
-					return fmt.Errorf("setting socket option level %d name %d to %d: %w", opt.Level, opt.Name, opt.Value, err)
-				}
-			}
-			return nil
-		})
-	}}
-	l, err := lc.Listen(ctx, "tcp4", addr.String())
-	if err != nil {
-		return nil, fmt.Errorf("listening on %s: %w", addr, err)
-	}
-	return l.(*net.TCPListener), nil
-}
-
 // Source is whose address a connection is opened from.
 type Source struct {
 	Addr netip.Addr // not this host's own; the socket is made transparent
