@@ -112,10 +112,7 @@ func TestSotwNACK(t *testing.T) {
 }
 
 func TestCulprits(t *testing.T) {
-	var entries []*entry
-	for _, name := range []string{"ztunnel_inbound", "ztunnel_inbound_plaintext", "outbound_tunnel_lis_spiffe://td/ns/a/sa/b", "x"} {
-		entries = append(entries, &entry{name: name})
-	}
+	names := []string{"ztunnel_inbound", "ztunnel_inbound_plaintext", "outbound_tunnel_lis_spiffe://td/ns/a/sa/b", "x"}
 	for message, want := range map[string][]string{
 		"Error adding/updating listener(s) ztunnel_inbound_plaintext: duplicate": {"ztunnel_inbound_plaintext"},
 		"ztunnel_inbound: a, ztunnel_inbound_plaintext: b":                       {"ztunnel_inbound", "ztunnel_inbound_plaintext"},
@@ -123,11 +120,11 @@ func TestCulprits(t *testing.T) {
 		"Proto constraint validation failed (xyz)":                               nil,
 		"": nil,
 	} {
-		if got := culprits(message, entries); !slices.Equal(got, want) {
+		if got := culprits(message, names); !slices.Equal(got, want) {
 			t.Errorf("%q names %q, want %q", message, got, want)
 		}
 	}
-	if got := culprits("anything", entries[:1]); !slices.Equal(got, []string{"ztunnel_inbound"}) {
+	if got := culprits("anything", names[:1]); !slices.Equal(got, []string{"ztunnel_inbound"}) {
 		t.Errorf("a response of one resource: %q", got)
 	}
 }

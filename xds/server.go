@@ -228,5 +228,5 @@ func (s *Server) close(st *stream) {
 	delete(s.streams, st)
 	s.mu.Unlock()
 	s.metrics.streams.WithLabelValues(st.service, st.dialect.String()).Dec()
-	st.log.Info("proxy's stream ended")
+	st.log.Log(context.Background(), st.lifeLevel(), "proxy's stream ended")
 }

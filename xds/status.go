@@ -37,7 +37,9 @@ type TypeStatus struct {
 	Accepted   string    `json:"accepted"`    // version of the latest response that was ACKed
 	AcceptedAt time.Time `json:"accepted_at"` // zero before the first
 	Unanswered int       `json:"unanswered"`  // responses that were neither ACKed nor NACKed yet
-	// Rejected are the resources the proxy refused and has not accepted since.
+	// Rejected are the resources the proxy refused and has not accepted since,
+	// the first hundred by name. Where its message names none, any of the
+	// response's may be meant, and all are listed.
 	Rejected []string `json:"rejected,omitempty"`
 	NACKs    uint64   `json:"nacks"`
 	LastNACK *NACK    `json:"last_nack,omitempty"`
@@ -77,6 +79,9 @@ type record struct {
 // latestRefused bounds ProxyStatus.RefusedSecrets.
 const latestRefused = 20
 
+// maxRejected bounds TypeStatus.Rejected.
+const maxRejected = 100
+
 func (r *record) copy() ProxyStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -113,7 +118,7 @@ func (r *record) of(k kind) *TypeStatus {
 	return r.types[k]
 }
 
-// subscribed notes what the proxy is subscribed to and what it still refuses.
+// subscribed notes what the proxy is subscribed to.
 func (r *record) subscribed(subs *[kinds]*subscription) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -123,7 +128,6 @@ func (r *record) subscribed(subs *[kinds]*subscription) {
 		}
 		t := r.of(kind(k))
 		t.Wildcard, t.Names, t.Unanswered = sub.wildcard, len(sub.names), len(sub.unanswered)
-		t.Rejected = slices.Sorted(maps.Keys(sub.rejected))
 	}
 }
 
@@ -139,6 +143,7 @@ func (r *record) accepted(sub *subscription, s sent) {
 	defer r.mu.Unlock()
 	t := r.of(sub.kind)
 	t.Accepted, t.AcceptedAt = s.version, time.Now()
+	t.Rejected = someNames(sub.rejected)
 }
 
 func (r *record) rejected(sub *subscription, s sent, names []string, reason *statuspb.Status) {
@@ -150,6 +155,13 @@ func (r *record) rejected(sub *subscription, s sent, names []string, reason *sta
 		At: time.Now(), Version: s.version,
 		Code: reason.GetCode(), Message: reason.GetMessage(), Resources: names,
 	}
+	t.Rejected = someNames(sub.rejected)
+}
+
+// someNames are the first names of a set that may be very large.
+func someNames(set map[string]struct{}) []string {
+	names := slices.Sorted(maps.Keys(set))
+	return slices.Clone(names[:min(len(names), maxRejected)])
 }
 
 // maxCulprits bounds how many names are taken from one message.
@@ -157,20 +169,20 @@ const maxCulprits = 20
 
 // culprits are the resources that a NACK's message names. A response of one
 // resource leaves no doubt.
-func culprits(message string, entries []*entry) []string {
-	if len(entries) == 1 {
-		return []string{entries[0].name}
+func culprits(message string, names []string) []string {
+	if len(names) == 1 {
+		return names
 	}
-	var names []string
-	for _, e := range entries {
-		if mentions(message, e.name) {
-			names = append(names, e.name)
-			if len(names) == maxCulprits {
-				break
-			}
+	var named []string
+	for _, name := range names {
+		if mentions(message, name) {
+			named = append(named, name)
+		}
+		if len(named) == maxCulprits {
+			break
 		}
 	}
-	return names
+	return named
 }
 
 // mentions reports whether a name stands in a message as a word of its own, and

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strconv"
 	"time"
 
@@ -124,7 +125,7 @@ func (s *stream) handle(req *request) error {
 		s.node = req.node.GetId()
 		s.log = s.log.With("node", s.node)
 		s.record.named(s.node)
-		s.log.Info("proxy connected")
+		s.log.Log(s.rpc.Context(), s.lifeLevel(), "proxy connected")
 	}
 	if req.typeURL == "" && s.service == sdsService {
 		req.typeURL = secrets.typeURL()
@@ -149,6 +150,15 @@ func (s *stream) handle(req *request) error {
 	s.dialect.subscribe(sub, req)
 	sub.begun = true
 	return nil
+}
+
+// lifeLevel is the level at which a stream's begin and end are logged: a proxy has
+// one ADS stream, and an SDS stream for each of its certificates.
+func (s *stream) lifeLevel() slog.Level {
+	if s.service == sdsService {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
 }
 
 // ignore says once that a type isn't served here. The proxy goes on without it.
@@ -179,10 +189,7 @@ func (s *stream) acknowledge(sub *subscription, req *request) {
 	if !found {
 		return // a later request with a nonce that has been answered
 	}
-	for _, e := range r.entries {
-		delete(sub.rejected, e.name)
-	}
-	for _, name := range r.removed {
+	for _, name := range slices.Concat(r.names, r.removed) {
 		delete(sub.rejected, name)
 	}
 	s.record.accepted(sub, r)
@@ -191,15 +198,13 @@ func (s *stream) acknowledge(sub *subscription, req *request) {
 // rejected logs, counts and keeps a NACK. What it names stays noted as sent, so
 // it goes out again only when it changes.
 func (s *stream) rejected(sub *subscription, r sent, reason *statuspb.Status) {
-	names := culprits(reason.GetMessage(), r.entries)
-	if len(names) > 0 {
-		for _, name := range names {
-			sub.rejected[name] = struct{}{}
-		}
-	} else {
-		for _, e := range r.entries {
-			sub.rejected[e.name] = struct{}{}
-		}
+	names := culprits(reason.GetMessage(), r.names)
+	blamed := names
+	if len(blamed) == 0 {
+		blamed = r.names // any of them
+	}
+	for _, name := range blamed {
+		sub.rejected[name] = struct{}{}
 	}
 	s.server.metrics.nacks.WithLabelValues(sub.kind.String()).Inc()
 	s.record.rejected(sub, r, names, reason)
@@ -285,18 +290,18 @@ func (s *stream) nonce() string {
 }
 
 // send hands a finished message to gRPC, which blocks while the proxy doesn't read.
-func (s *stream) send(sub *subscription, m *message, r sent) error {
+func (s *stream) send(sub *subscription, m *message, entries []*entry, r sent) error {
 	m.flush()
 	size := m.bytes()
 	if err := s.rpc.SendMsg(m); err != nil {
 		return err
 	}
 	r.at = time.Now()
-	sub.note(r)
+	sub.note(entries, r)
 	s.server.metrics.pushed(sub.kind, size)
 	s.record.pushed(sub, r)
 	s.log.Debug("sent configuration", "type", sub.kind.String(), "version", r.version,
-		"resources", len(r.entries), "removed", len(r.removed), "bytes", size)
+		"resources", len(entries), "removed", len(r.removed), "bytes", size)
 	return nil
 }
 

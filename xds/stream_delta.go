@@ -129,7 +129,8 @@ func (deltaDialect) send(s *stream, sub *subscription, v *view, entries []*entry
 			m.deltaResource(entries[n])
 			n++
 		}
-		r.entries, entries = entries[:n], entries[n:]
+		now := entries[:n]
+		entries = entries[n:]
 		if len(entries) == 0 {
 			for _, name := range removed {
 				m.removed(name)
@@ -137,7 +138,7 @@ func (deltaDialect) send(s *stream, sub *subscription, v *view, entries []*entry
 			}
 			r.removed, removed = removed, nil
 		}
-		if err := s.send(sub, m, r); err != nil {
+		if err := s.send(sub, m, now, r); err != nil {
 			return err
 		}
 	}

@@ -135,12 +135,12 @@ func (d sotwDialect) push(s *stream, sub *subscription, v *view, t step, p *plan
 
 // send sends these resources as the whole of what the proxy subscribed to.
 func (sotwDialect) send(s *stream, sub *subscription, v *view, entries []*entry) error {
-	r := sent{nonce: s.nonce(), version: versionOf(sub.kind, v, entries), entries: entries}
+	r := sent{nonce: s.nonce(), version: versionOf(sub.kind, v, entries)}
 	m := newMessage(r.version, sub.kind.typeURL(), r.nonce)
 	for _, e := range entries {
 		m.resource(e)
 	}
-	return s.send(sub, m, r)
+	return s.send(sub, m, entries, r)
 }
 
 // versionOf is a message's version: the hash of what it holds, or, where a

@@ -48,13 +48,13 @@ type subscription struct {
 type sent struct {
 	nonce   string
 	version string
-	entries []*entry
+	names   []string // of the resources in it; not the resources, which may be large
 	removed []string
 	at      time.Time
 }
 
 // maxUnanswered bounds what is remembered for a proxy that never answers.
-const maxUnanswered = 64
+const maxUnanswered = 16
 
 func newSubscription(k kind) *subscription {
 	return &subscription{
@@ -236,8 +236,10 @@ func (s *subscription) everything(v *view) []*entry {
 }
 
 // note records what was sent.
-func (s *subscription) note(r sent) {
-	for _, e := range r.entries {
+func (s *subscription) note(entries []*entry, r sent) {
+	r.names = make([]string, len(entries))
+	for i, e := range entries {
+		r.names[i] = e.name
 		if s.held[e.name] != e {
 			s.held[e.name] = e
 		}
