@@ -23,6 +23,7 @@ func (s *scene) findings(call *app.Call, frames map[place][][]byte, counters []e
 		s.tunnelFinding("Outbound: the caller's TCP inside the tunnel of node A", frames[atTunnelA], vniOutbound,
 			s.nodeA.Gateway, s.zA.Address, s.caller.Address, netip.AddrPortFrom(s.vip.Address, s.server.Serve)),
 		s.wireFinding(call, frames),
+		s.identityFinding(),
 		s.tunnelFinding("Inbound: the HBONE connection inside the tunnel of node B", frames[atTunnelB], vniInbound,
 			s.nodeB.Gateway, s.zB.Address, s.zA.Address, netip.AddrPortFrom(s.server.Address, hbonePort)),
 		s.vipFinding(call, frames[atCaller]),
