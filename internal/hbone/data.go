@@ -78,7 +78,7 @@ func (c *conn) readPadLength(fh http2.FrameHeader) (size, padding int, err error
 	}
 	b, err := c.in.br.ReadByte()
 	if err != nil {
-		return 0, 0, unexpected(err)
+		return 0, 0, c.lost(err)
 	}
 	size, padding = size-1, int(b)
 	if padding > size {
@@ -140,7 +140,7 @@ func (c *conn) fill(s *Stream, n int) error {
 		s.readable.Signal()
 		s.mu.Unlock()
 		if err != nil {
-			return unexpected(err)
+			return c.lost(err)
 		}
 		n -= m
 	}
@@ -149,16 +149,17 @@ func (c *conn) fill(s *Stream, n int) error {
 
 // discardThen skips n bytes and returns err.
 func (c *conn) discardThen(n int, err error) error {
-	if _, lost := c.in.br.Discard(n); lost != nil {
-		return unexpected(lost)
+	if _, failed := c.in.br.Discard(n); failed != nil {
+		return c.lost(failed)
 	}
 	return err
 }
 
-// unexpected is for the end of input in the middle of a frame.
-func unexpected(err error) error {
+// lost notes that the input ended in the middle of a frame.
+func (c *conn) lost(err error) error {
 	if err == io.EOF {
-		return io.ErrUnexpectedEOF
+		err = io.ErrUnexpectedEOF
 	}
+	c.in.err = err
 	return err
 }
