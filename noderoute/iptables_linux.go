@@ -7,9 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // lockWait is how long a legacy restore waits for other users of iptables, in
@@ -77,9 +80,24 @@ func legacyTables() []string {
 	return strings.Fields(string(text))
 }
 
-// listTables runs iptables-save without naming a table: that prints those that
-// exist and makes none.
+// listTables reads the rules of a variant.
 func (s *session) listTables(t tools) (saved, error) {
+	if have, ok := s.listed[t.variant]; ok {
+		return have, nil // deciding for a variant has read them already
+	}
+	if t.variant == NFT {
+		// Reading the names of chains is much cheaper than having all rules of
+		// a node with thousands of services printed.
+		if none, err := nothingOfOurs(s.side); err != nil || none {
+			return saved{}, err
+		}
+	}
+	return s.saveTables(t)
+}
+
+// saveTables runs iptables-save without naming a table: that prints those that
+// exist and makes none.
+func (s *session) saveTables(t tools) (saved, error) {
 	if t.variant == Legacy && len(legacyTables()) == 0 {
 		return saved{}, nil
 	}
@@ -101,13 +119,35 @@ func (s *session) restoreTables(t tools, changes []tableChange) error {
 	if t.variant == Legacy {
 		args = append(args, "-w", lockWait)
 	}
+	stdin, err := memoryFile(input)
+	if err != nil {
+		return fmt.Errorf("writing iptables rules (%s): %w", t.variant, err)
+	}
+	defer stdin.Close()
 	cmd := exec.CommandContext(s.ctx, t.restore, args...)
-	cmd.Stdin = strings.NewReader(input)
+	cmd.Stdin = stdin
 	s.result.Execs++
+	delete(s.listed, t.variant)
 	if _, err := s.run(cmd); err != nil {
 		return fmt.Errorf("writing iptables rules (%s): %w", t.variant, err)
 	}
 	return nil
+}
+
+// memoryFile is a file with the given content that is nowhere on a disk.
+func memoryFile(content string) (*os.File, error) {
+	fd, err := unix.MemfdCreate("iptables-restore", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("making a file in memory: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "iptables-restore")
+	if _, err = f.WriteString(content); err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // run runs a program in the session's network namespace: a child inherits it
@@ -151,31 +191,30 @@ func (s *session) decide() (tools, error) {
 	return t, nil
 }
 
-// detect counts the rules of both variants.
+// detect counts the rules of both variants, without starting a process for one
+// that has no tables.
 func (s *session) detect() (Variant, error) {
-	count := func(v Variant) (installed bool, rules int, err error) {
-		t, err := findTools(v)
-		if errors.Is(err, ErrNoTool) {
-			return false, 0, nil
-		}
+	_, noNFT := findTools(NFT)
+	legacyTools, noLegacy := findTools(Legacy)
+	if noNFT != nil && noLegacy != nil {
+		return Auto, noNFT
+	}
+	legacy, nft := 0, 0
+	if noLegacy == nil {
+		have, err := s.saveTables(legacyTools)
 		if err != nil {
-			return false, 0, err
+			return Auto, err
 		}
-		have, err := s.listTables(t)
-		return true, have.rules(), err
+		legacy = have.rules()
+		s.listed = map[Variant]saved{Legacy: have}
 	}
-	hasLegacy, legacy, err := count(Legacy)
-	if err != nil {
-		return Auto, err
+	if noNFT == nil && legacy > 0 {
+		var err error
+		if nft, err = countNFT(); err != nil {
+			return Auto, err
+		}
 	}
-	hasNFT, nft, err := count(NFT)
-	if err != nil {
-		return Auto, err
-	}
-	if !hasNFT && !hasLegacy {
-		return Auto, ErrNoTool
-	}
-	v, warning := chooseVariant(hasNFT, hasLegacy, nft, legacy)
+	v, warning := chooseVariant(noNFT == nil, noLegacy == nil, nft, legacy)
 	if warning != "" {
 		s.result.Warnings = append(s.result.Warnings, warning)
 	}

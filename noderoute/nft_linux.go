@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	"github.com/ambient22/ambient22/noderoute/nlbatch"
-	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,91 +23,183 @@ type nftTable struct {
 }
 
 type nftChain struct {
-	name  string
-	base  bool
-	rules int
+	name string
+	base bool
+	used uint32 // how many rules it has, and how many jump to it
 }
 
-// listNFT reads the IPv4 tables of the given names.
-func listNFT(names []string) (map[string]*nftTable, error) {
-	conn, err := nftables.New()
+// The kernel's numbers, from linux/netfilter/nf_tables.h and nfnetlink.h.
+const (
+	nftMsgGetTable = 1
+	nftMsgDelTable = 2
+	nftMsgGetChain = 4
+	nftMsgDelChain = 5
+	nftMsgGetRule  = 7
+	nftaTableName  = 1
+	nftaRuleTable  = 1
+	nftaChainTable = 1
+	nftaChainName  = 3
+	nftaChainHook  = 4
+	nftaChainUse   = 6
+
+	// flagNonRecursive (NLM_F_NONREC) makes the kernel refuse to delete what
+	// still has something in it, even if it came in a moment ago.
+	flagNonRecursive = 0x100
+)
+
+// listNFT reads the IPv4 tables that nftables has, with their chains. A kernel
+// without nftables has none.
+func listNFT() (map[string]*nftTable, error) {
+	conn, err := nlbatch.Dial(unix.NETLINK_NETFILTER)
 	if err != nil {
-		return nil, fmt.Errorf("opening nftables: %w", err)
+		return nil, err
 	}
-	tables, err := conn.ListTablesOfFamily(nftables.TableFamilyIPv4)
-	if err != nil {
-		return nil, fmt.Errorf("listing nftables tables: %w", err)
-	}
-	out := map[string]*nftTable{}
-	for _, t := range tables {
-		if slices.Contains(names, t.Name) {
-			out[t.Name] = &nftTable{}
+	defer conn.Close()
+	for {
+		out := map[string]*nftTable{}
+		err := dumpNFT(conn, nftMsgGetTable, func(m nlbatch.Message) error {
+			for a := range nlbatch.Attributes(m.Data[4:]) {
+				if a.Type == nftaTableName {
+					out[a.String()] = &nftTable{}
+				}
+			}
+			return nil
+		})
+		if err == nil {
+			err = dumpNFT(conn, nftMsgGetChain, func(m nlbatch.Message) error {
+				table, chain := readNFTChain(m)
+				if t := out[table]; t != nil {
+					t.chains = append(t.chains, chain)
+				}
+				return nil
+			})
 		}
-	}
-	if len(out) == 0 {
+		switch {
+		case errors.Is(err, nlbatch.ErrInterrupted):
+			continue
+		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP):
+			return nil, nil
+		case err != nil:
+			return nil, fmt.Errorf("listing nftables chains: %w", err)
+		}
 		return out, nil
 	}
-	chains, err := conn.ListChainsOfTableFamily(nftables.TableFamilyIPv4)
-	if err != nil {
-		return nil, fmt.Errorf("listing nftables chains: %w", err)
+}
+
+func dumpNFT(conn *nlbatch.Conn, cmd uint16, each func(nlbatch.Message) error) error {
+	var b nlbatch.Batch
+	b.Begin(unix.NFNL_SUBSYS_NFTABLES<<8|cmd, 0, []byte{unix.AF_INET, unix.NFNETLINK_V0, 0, 0})
+	return conn.Dump(&b, func(m nlbatch.Message) error {
+		if len(m.Data) < 4 || m.Data[0] != unix.AF_INET {
+			return nil
+		}
+		return each(m)
+	})
+}
+
+func readNFTChain(m nlbatch.Message) (table string, c nftChain) {
+	for a := range nlbatch.Attributes(m.Data[4:]) {
+		switch a.Type {
+		case nftaChainTable:
+			table = a.String()
+		case nftaChainName:
+			c.name = a.String()
+		case nftaChainHook:
+			c.base = true
+		case nftaChainUse:
+			c.used = a.Uint32BE()
+		}
 	}
-	for _, c := range chains {
-		t := out[c.Table.Name]
-		if t == nil {
+	return table, c
+}
+
+// iptablesTables are the tables that iptables knows.
+func iptablesTables() []string { return []string{"filter", "mangle", "nat", "raw", "security"} }
+
+// countNFT counts the rules in the tables of the nft variant.
+func countNFT() (int, error) {
+	conn, err := nlbatch.Dial(unix.NETLINK_NETFILTER)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	for {
+		n := 0
+		err := dumpNFT(conn, nftMsgGetRule, func(m nlbatch.Message) error {
+			for a := range nlbatch.Attributes(m.Data[4:]) {
+				if a.Type == nftaRuleTable && slices.Contains(iptablesTables(), a.String()) {
+					n++
+				}
+			}
+			return nil
+		})
+		switch {
+		case errors.Is(err, nlbatch.ErrInterrupted):
+			continue
+		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP):
+			return 0, nil
+		case err != nil:
+			return 0, fmt.Errorf("counting nftables rules: %w", err)
+		}
+		return n, nil
+	}
+}
+
+// nothingOfOurs tells from the names of the chains that no rule of ours can be
+// in the nft variant: on the node each of them is in, or leads to, a chain of
+// ours; in the pod they need chains with something in them.
+func nothingOfOurs(side Side) (bool, error) {
+	tables, err := listNFT()
+	if err != nil {
+		return false, err
+	}
+	for _, name := range []string{"mangle", "nat"} {
+		if tables[name] == nil {
 			continue
 		}
-		rules, err := conn.GetRules(c.Table, c)
-		if err != nil {
-			return nil, fmt.Errorf("listing nftables rules of %s/%s: %w", c.Table.Name, c.Name, err)
+		for _, c := range tables[name].chains {
+			if ownChain(side, c.name) || (side == InPod && c.used > 0) {
+				return false, nil
+			}
 		}
-		t.chains = append(t.chains, nftChain{name: c.Name, base: c.Hooknum != nil, rules: len(rules)})
 	}
-	return out, nil
+	return true, nil
 }
 
 // rememberTables notes which tables and base chains exist before the first
 // rule of ours is written. Where rules of ours are there already, nobody knows
 // what was before them, and everything is taken as somebody else's.
 func (s *session) rememberTables(t tools, changes []tableChange, have saved, side Side) error {
-	if s.state.IPTables != t.variant.String() {
-		s.state.IPTables = t.variant.String()
-		if err := s.saveState(); err != nil {
+	if s.state.IPTables == t.variant.String() && (t.variant != NFT || s.state.Tables != nil) {
+		return nil
+	}
+	s.state.IPTables = t.variant.String()
+	if t.variant == NFT && s.state.Tables == nil {
+		found, err := listNFT()
+		if err != nil {
 			return err
 		}
-	}
-	if t.variant != NFT || s.state.Tables != nil {
-		return nil
-	}
-	var names []string
-	for _, c := range changes {
-		if !c.empty() {
-			names = append(names, c.table)
-		}
-	}
-	if len(names) == 0 {
-		return nil
-	}
-	found, err := listNFT(names)
-	if err != nil {
-		return err
-	}
-	s.state.Tables = map[string]tableOrigin{}
-	for _, name := range names {
-		if hasOurs(side, have[name]) {
-			continue
-		}
-		var origin tableOrigin
-		if table := found[name]; table != nil {
-			origin.Existed = true
-			for _, c := range table.chains {
-				if c.base {
-					origin.Chains = append(origin.Chains, c.name)
-				}
+		s.state.Tables = map[string]tableOrigin{}
+		for _, c := range changes {
+			if !c.empty() && !hasOurs(side, have[c.table]) {
+				s.state.Tables[c.table] = originOf(found[c.table])
 			}
 		}
-		s.state.Tables[name] = origin
 	}
 	return s.saveState()
+}
+
+func originOf(t *nftTable) tableOrigin {
+	if t == nil {
+		return tableOrigin{}
+	}
+	origin := tableOrigin{Existed: true}
+	for _, c := range t.chains {
+		if c.base {
+			origin.Chains = append(origin.Chains, c.name)
+		}
+	}
+	return origin
 }
 
 func hasOurs(side Side, t *savedTable) bool {
@@ -122,21 +213,17 @@ func hasOurs(side Side, t *savedTable) bool {
 // dropTables takes away the tables and base chains that came with our rules
 // and are empty now.
 func (s *session) dropTables() error {
-	var names []string
-	for name := range s.state.Tables {
-		names = append(names, name)
-	}
-	if len(names) == 0 {
+	if len(s.state.Tables) == 0 {
 		return nil
 	}
-	slices.Sort(names)
-	found, err := listNFT(names)
+	found, err := listNFT()
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
-		if table := found[name]; table != nil {
-			err = errors.Join(err, s.dropTable(name, table, s.state.Tables[name]))
+	for _, name := range []string{"mangle", "nat"} {
+		origin, ours := s.state.Tables[name]
+		if table := found[name]; ours && table != nil {
+			err = errors.Join(err, s.dropTable(name, table, origin))
 		}
 	}
 	if err == nil {
@@ -145,23 +232,10 @@ func (s *session) dropTables() error {
 	return err
 }
 
-// The kernel's numbers, from linux/netfilter/nf_tables.h and nfnetlink.h.
-const (
-	nftMsgDelTable = 2
-	nftMsgDelChain = 5
-	nftaTableName  = 1
-	nftaChainTable = 1
-	nftaChainName  = 3
-
-	// flagNonRecursive (NLM_F_NONREC) makes the kernel refuse to delete what
-	// still has something in it, even if it came in a moment ago.
-	flagNonRecursive = 0x100
-)
-
 func (s *session) dropTable(name string, table *nftTable, origin tableOrigin) error {
 	var drop []string
 	for _, c := range table.chains {
-		if c.base && c.rules == 0 && !slices.Contains(origin.Chains, c.name) {
+		if c.base && c.used == 0 && !slices.Contains(origin.Chains, c.name) {
 			drop = append(drop, c.name)
 		}
 	}
@@ -169,35 +243,14 @@ func (s *session) dropTable(name string, table *nftTable, origin tableOrigin) er
 	if len(drop) == 0 && !wholly {
 		return nil
 	}
-	var b nlbatch.Batch
-	mark := func(typ uint16) {
-		p := []byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, 0}
-		binary.BigEndian.PutUint16(p[2:], unix.NFNL_SUBSYS_NFTABLES)
-		b.Begin(typ, 0, p)
-	}
-	request := func(cmd uint16) {
-		b.Begin(unix.NFNL_SUBSYS_NFTABLES<<8|cmd, flagNonRecursive, []byte{unix.AF_INET, unix.NFNETLINK_V0, 0, 0})
-	}
-	mark(unix.NFNL_MSG_BATCH_BEGIN)
-	for _, chain := range drop {
-		request(nftMsgDelChain)
-		b.String(nftaChainTable, name)
-		b.String(nftaChainName, chain)
-	}
-	if wholly {
-		request(nftMsgDelTable)
-		b.String(nftaTableName, name)
-	}
-	mark(unix.NFNL_MSG_BATCH_END)
-	b.Trailers = 1
-
 	conn, err := nlbatch.Dial(unix.NETLINK_NETFILTER)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
+	b := dropTransaction(name, drop, wholly)
 	s.result.NetlinkWrites += b.Len()
-	failures, err := conn.Send(&b)
+	failures, err := conn.Send(b)
 	for _, f := range failures {
 		// Busy: somebody came in. Not there: somebody else took it away.
 		if !errors.Is(f.Err, unix.EBUSY) && !errors.Is(f.Err, unix.ENOENT) {
@@ -208,4 +261,31 @@ func (s *session) dropTable(name string, table *nftTable, origin tableOrigin) er
 		s.result.Changes = append(s.result.Changes, fmt.Sprintf("nftables: delete what came into table ip %s with our rules (%d chains)", name, len(drop)))
 	}
 	return err
+}
+
+// dropTransaction deletes chains and, where wholly, their table: all of it or
+// nothing.
+func dropTransaction(table string, chains []string, wholly bool) *nlbatch.Batch {
+	var b nlbatch.Batch
+	mark := func(typ uint16) {
+		p := []byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, 0}
+		binary.BigEndian.PutUint16(p[2:], unix.NFNL_SUBSYS_NFTABLES)
+		b.Begin(typ, 0, p)
+	}
+	request := func(cmd uint16) {
+		b.Begin(unix.NFNL_SUBSYS_NFTABLES<<8|cmd, flagNonRecursive, []byte{unix.AF_INET, unix.NFNETLINK_V0, 0, 0})
+	}
+	mark(unix.NFNL_MSG_BATCH_BEGIN)
+	for _, chain := range chains {
+		request(nftMsgDelChain)
+		b.String(nftaChainTable, table)
+		b.String(nftaChainName, chain)
+	}
+	if wholly {
+		request(nftMsgDelTable)
+		b.String(nftaTableName, table)
+	}
+	mark(unix.NFNL_MSG_BATCH_END)
+	b.Trailers = 1
+	return &b
 }

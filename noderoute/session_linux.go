@@ -27,6 +27,7 @@ type session struct {
 	sets   *ipset.Conn
 	ioctl  int
 	state  *state
+	listed map[Variant]saved // rules read on the way to something else
 	result Result
 }
 
