@@ -14,13 +14,19 @@ import (
 // labExec and labVerify work on a lab that is up, here or in a machine.
 
 func labExec(s streams, o *labFlags) *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use: "exec HOST -- COMMAND", Short: "Run a command inside a host of the lab", Args: cobra.MinimumNArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
+			if args[1] == "--" {
+				args = append(args[:1:1], args[2:]...)
+			}
 			here := func(l *lab.Lab) error { return execIn(c.Context(), l, s, args[0], args[1:]) }
 			return onRunning(c.Context(), o, s, here, append([]string{"exec", args[0], "--"}, args[1:]...))
 		},
 	}
+	// Without the dashes, too, what follows the host belongs to the command.
+	c.Flags().SetInterspersed(false)
+	return c
 }
 
 func execIn(ctx context.Context, l *lab.Lab, s streams, host string, argv []string) error {

@@ -97,8 +97,15 @@ func (l *Lab) free() error {
 			return fmt.Errorf("bringing up the lab %s: there is a network namespace %s already, and no lab's", l.Name, ns)
 		}
 	}
-	for _, name := range []string{"ambientctl", "ambient-node", "ztunnel"} {
-		if _, err := exec.LookPath(l.bin(name)); err != nil {
+	return l.haveBinaries()
+}
+
+// binaries are the programs that run in the hosts.
+var binaries = [...]string{"ambientctl", "ambient-node", "ztunnel"}
+
+func (o *Options) haveBinaries() error {
+	for _, name := range binaries {
+		if _, err := exec.LookPath(filepath.Join(o.BinDir, name)); err != nil {
 			return fmt.Errorf("finding the binaries: %w (`make build` builds them)", err)
 		}
 	}

@@ -48,6 +48,9 @@ func StartMachine(ctx context.Context, o Options, brief bool, p *Progress) (*Rem
 	if err != nil {
 		return nil, err
 	}
+	if err := o.haveBinaries(); err != nil {
+		return nil, err
+	}
 	p.Step("this kernel has no Geneve: starting a QEMU machine with Debian's kernel")
 	m, err := machine.Start(ctx, machine.Config{
 		StateDir: machineDir(o), Pack: pack(o), EndWithCaller: brief, Hostname: o.Name,
@@ -66,11 +69,8 @@ func StartMachine(ctx context.Context, o Options, brief bool, p *Progress) (*Rem
 // host's disk.
 func pack(o Options) []string {
 	var files []string
-	for _, name := range []string{"ambientctl", "ambient-node", "ztunnel"} {
-		path, err := filepath.Abs(filepath.Join(o.BinDir, name))
-		if err == nil {
-			files = append(files, path)
-		}
+	for _, name := range binaries {
+		files = append(files, filepath.Join(o.BinDir, name))
 	}
 	return files
 }

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/ambient22/ambient22/internal/lab/app"
+	"github.com/ambient22/ambient22/internal/lab/listing"
+	"github.com/ambient22/ambient22/internal/lab/machine"
+)
+
+// The lab with real Geneve: on this kernel where it has it, else in a machine.
+// One boot for all of it; the commands are those that a person types.
+func TestArticleWithGeneve(t *testing.T) {
+	needKernel(t)
+	o := options(t, DefaultIptables)
+	t.Cleanup(func() {
+		if code, _, stderr := ctl(t, "", o.flags("down")...); code != 0 {
+			t.Errorf("down: exit code %d: %s", code, stderr)
+		}
+		checkGone(t, o)
+	})
+	if code, _, stderr := ctl(t, "", o.flags("up")...); code != 0 {
+		t.Fatalf("up: exit code %d: %s", code, stderr)
+	}
+	t.Run("a call", func(t *testing.T) { geneveCall(t, o) })
+	t.Run("exit code and streams", func(t *testing.T) { geneveExec(t, o) })
+	t.Run("listings", func(t *testing.T) { geneveListings(t, o) })
+	t.Run("1,000 requests one after another", func(t *testing.T) { geneveLoad(t, o, 1000, 1) })
+	t.Run("50 callers, 20 requests each", func(t *testing.T) { geneveLoad(t, o, 20, 50) })
+	t.Run("64 MiB up", func(t *testing.T) { geneveTransfer(t, o) })
+	t.Run("64 MiB down", func(t *testing.T) { geneveTransfer(t, o, "--down") })
+}
+
+// needKernel puts the machine's kernel into the cache where a machine is needed.
+func needKernel(t *testing.T) {
+	t.Helper()
+	needs, err := NeedsMachine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !needs {
+		return
+	}
+	cache, err := machine.DefaultCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := machine.FetchKernel(t.Context(), "../../hack/fetch-kernel.sh", cache, t.Output()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// inSleep is a command of the lab's client inside sleep.
+func inSleep(o Options, args ...string) []string {
+	return o.flags(append([]string{"exec", "sleep", "--", filepath.Join(binDir, "ambientctl"), "inside"}, args...)...)
+}
+
+func geneveCall(t *testing.T, o Options) {
+	code, stdout, stderr := ctl(t, "", inSleep(o, "get", "--json", callURL)...)
+	call := &app.Call{}
+	if err := json.Unmarshal([]byte(stdout), call); err != nil {
+		t.Fatalf("exit code %d, %v: %s%s", code, err, stdout, stderr)
+	}
+	if call.Status != 200 || call.Remote != "10.8.14.226:9080" || !strings.HasPrefix(call.Peer, "10.4.4.18:") {
+		t.Errorf("got %+v", call)
+	}
+}
+
+func geneveExec(t *testing.T, o Options) {
+	code, stdout, stderr := ctl(t, "to stdin", o.flags("exec", "node-b", "--", "sh", "-c", "cat; ip -d link show istioin >&2; exit 9")...)
+	if code != 9 || stdout != "to stdin" || !strings.Contains(stderr, "geneve id 1000 remote 10.4.3.14") {
+		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+}
+
+func geneveListings(t *testing.T, o Options) {
+	code, stdout, stderr := ctl(t, "", o.flags("verify", "--json")...)
+	var results []listing.Result
+	if err := json.Unmarshal([]byte(stdout), &results); err != nil {
+		t.Fatalf("exit code %d, %v: %s%s", code, err, stdout, stderr)
+	}
+	for _, r := range results {
+		if r.Status != listing.Reproduced || r.TablesMoved {
+			t.Errorf("listing %02d (%s): %s\n%s\nthe output:\n%s", r.Number, r.Title, r.Status, r.Detail, r.Output)
+		}
+		if open := len(r.Open) > 0; open != (r.Number == 19) {
+			t.Errorf("listing %02d: open %v", r.Number, r.Open)
+		}
+	}
+	if code != 0 || len(results) != 20 {
+		t.Errorf("exit code %d, %d listings", code, len(results))
+	}
+}
+
+func geneveLoad(t *testing.T, o Options, each, concurrent int) {
+	code, stdout, stderr := ctl(t, "", inSleep(o, "load", "--requests", strconv.Itoa(each), "--concurrent", strconv.Itoa(concurrent), callURL)...)
+	load := &app.Load{}
+	if err := json.Unmarshal([]byte(stdout), load); err != nil {
+		t.Fatalf("exit code %d, %v: %s%s", code, err, stdout, stderr)
+	}
+	if load.OK != each*concurrent {
+		t.Errorf("%d of %d answered: %s", load.OK, load.Requests, load.FirstError)
+	}
+	t.Logf("%d in %v, the slowest %v", load.OK, load.Took, load.Slowest)
+}
+
+func geneveTransfer(t *testing.T, o Options, more ...string) {
+	args := append([]string{"transfer", "--bytes", strconv.Itoa(bodyBytes), strings.TrimSuffix(callURL, "/")}, more...)
+	code, stdout, stderr := ctl(t, "", inSleep(o, args...)...)
+	if code != 0 {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	t.Log(stdout)
+}
