@@ -191,32 +191,39 @@ func (s *session) decide() (tools, error) {
 	return t, nil
 }
 
-// detect counts the rules of both variants, without starting a process for one
-// that has no tables.
+// detect decides from what is installed and how many rules there are.
 func (s *session) detect() (Variant, error) {
-	_, noNFT := findTools(NFT)
-	legacyTools, noLegacy := findTools(Legacy)
-	if noNFT != nil && noLegacy != nil {
-		return Auto, noNFT
+	u, err := s.usage()
+	if err != nil {
+		return Auto, err
 	}
-	legacy, nft := 0, 0
-	if noLegacy == nil {
-		have, err := s.saveTables(legacyTools)
-		if err != nil {
-			return Auto, err
-		}
-		legacy = have.rules()
-		s.listed = map[Variant]saved{Legacy: have}
-	}
-	if noNFT == nil && legacy > 0 {
-		var err error
-		if nft, err = countNFT(); err != nil {
-			return Auto, err
-		}
-	}
-	v, warning := chooseVariant(noNFT == nil, noLegacy == nil, nft, legacy)
-	if warning != "" {
-		s.result.Warnings = append(s.result.Warnings, warning)
+	v := u.choose()
+	if w := u.warning(v); w != "" {
+		s.result.Warnings = append(s.result.Warnings, w)
 	}
 	return v, nil
+}
+
+// usage counts the rules of both variants, without starting a process for one
+// that has no tables.
+func (s *session) usage() (usage, error) {
+	_, noNFT := findTools(NFT)
+	legacyTools, noLegacy := findTools(Legacy)
+	u := usage{hasNFT: noNFT == nil, hasLegacy: noLegacy == nil}
+	if !u.hasNFT && !u.hasLegacy {
+		return u, noNFT
+	}
+	if u.hasLegacy {
+		have, err := s.saveTables(legacyTools)
+		if err != nil {
+			return u, err
+		}
+		u.legacyRules = have.rules()
+		s.listed = map[Variant]saved{Legacy: have}
+	}
+	var err error
+	if u.legacyRules > 0 {
+		u.nftRules, err = countNFT()
+	}
+	return u, err
 }

@@ -109,7 +109,7 @@ func apply(t testing.TB, n *noderoute.Node, c noderoute.HostConfig) noderoute.Re
 func dumpCommands() []string {
 	return []string{
 		"iptables-nft-save", "iptables-legacy-save", "nft -s list ruleset", "ip rule", "ip -6 rule", "ip route show table all",
-		"ip -d link", "ip addr", "ipset list",
+		"ip link", "ip addr", "ipset list",
 	}
 }
 

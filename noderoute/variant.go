@@ -43,17 +43,28 @@ func ParseVariant(s string) (Variant, error) {
 // the other variant.
 const decisiveLegacyRules = 10
 
-// chooseVariant decides from what is installed and from how many rules there
-// are. The warning is empty unless both hold rules.
-func chooseVariant(hasNFT, hasLegacy bool, nftRules, legacyRules int) (Variant, string) {
-	v := NFT
+// usage is which variants are installed and how many rules each holds.
+type usage struct {
+	hasNFT, hasLegacy     bool
+	nftRules, legacyRules int
+}
+
+// choose takes the variant that the node already uses, and nft where it uses
+// neither.
+func (u usage) choose() Variant {
 	switch {
-	case !hasLegacy:
-	case !hasNFT, legacyRules > decisiveLegacyRules, legacyRules > nftRules:
-		v = Legacy
+	case !u.hasLegacy:
+		return NFT
+	case !u.hasNFT, u.legacyRules > decisiveLegacyRules, u.legacyRules > u.nftRules:
+		return Legacy
 	}
-	if nftRules > 0 && legacyRules > 0 {
-		return v, fmt.Sprintf("both iptables variants hold rules (nft %d, legacy %d); using %s", nftRules, legacyRules, v)
+	return NFT
+}
+
+// warning is empty unless both variants hold rules.
+func (u usage) warning(using Variant) string {
+	if u.nftRules == 0 || u.legacyRules == 0 {
+		return ""
 	}
-	return v, ""
+	return fmt.Sprintf("both iptables variants hold rules (nft %d, legacy %d); using %s", u.nftRules, u.legacyRules, using)
 }

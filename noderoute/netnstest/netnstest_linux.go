@@ -6,6 +6,9 @@
 package netnstest
 
 import (
+	"errors"
+	"io/fs"
+	"os"
 	"os/exec"
 	"runtime"
 	"strings"
@@ -34,7 +37,36 @@ func Enter(t testing.TB) {
 		}
 		unix.Close(before)
 	})
+	// Without duplicate address detection nothing changes by itself later on.
+	for _, where := range []string{"all", "default"} {
+		path := "/proc/sys/net/ipv6/conf/" + where + "/accept_dad"
+		if err := os.WriteFile(path, []byte("0"), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
 	Run(t, "ip link set lo up")
+}
+
+// EnterAlone is Enter with a mount namespace besides, for tests that hide or
+// protect files. It runs f on a thread of its own that ends with it; f reports
+// by t.Error.
+func EnterAlone(t testing.TB, f func()) {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWNS)
+		if err == nil {
+			err = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+		}
+		if err == nil {
+			f()
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		t.Fatalf("making namespaces (these tests run as root): %v", err)
+	}
 }
 
 // Run runs a command line without a shell, split at blanks, and returns what
