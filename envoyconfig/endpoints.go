@@ -3,6 +3,9 @@
 package envoyconfig
 
 import (
+	"cmp"
+	"slices"
+
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -25,8 +28,11 @@ type target struct {
 
 // targets describes the endpoints of a port once for all callers.
 func (b *builder) targets(p *mesh.ServicePort) []target {
-	out := make([]target, 0, len(p.Endpoints))
-	for _, e := range p.Endpoints {
+	endpoints := slices.SortedFunc(slices.Values(p.Endpoints), func(a, b mesh.Endpoint) int {
+		return cmp.Or(a.IP.Compare(b.IP), cmp.Compare(a.Port, b.Port))
+	})
+	out := make([]target, 0, len(endpoints))
+	for _, e := range endpoints {
 		t := target{id: hostPort(e.IP.String(), e.Port)}
 		switch b.view.wayTo(e.IP) {
 		case wayTunnel:

@@ -80,7 +80,7 @@ func newView(s *mesh.Snapshot, node string) (*view, error) {
 func (v *view) addServices() error {
 	owners := map[netip.Addr]*mesh.Service{}
 	for i := range v.snapshot.Services {
-		s := &v.snapshot.Services[i]
+		s := sorted(v.snapshot.Services[i])
 		v.services = append(v.services, s)
 		if !s.VIP.IsValid() || len(s.Ports) == 0 {
 			continue
@@ -97,6 +97,14 @@ func (v *view) addServices() error {
 	slices.SortFunc(v.services, byName)
 	slices.SortFunc(v.virtual, byName)
 	return nil
+}
+
+// sorted is a service with its ports in order.
+func sorted(s mesh.Service) *mesh.Service {
+	s.Ports = slices.SortedFunc(slices.Values(s.Ports), func(a, b mesh.ServicePort) int {
+		return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Name, b.Name))
+	})
+	return &s
 }
 
 // addWorkloads goes through the pods of the mesh from the oldest to the youngest,
@@ -130,15 +138,15 @@ func (v *view) addWorkloads() error {
 }
 
 func byAge(workloads []mesh.Workload) []*mesh.Workload {
-	sorted := make([]*mesh.Workload, len(workloads))
+	all := make([]*mesh.Workload, len(workloads))
 	for i := range workloads {
-		sorted[i] = &workloads[i]
+		all[i] = &workloads[i]
 	}
-	slices.SortFunc(sorted, func(a, b *mesh.Workload) int {
+	slices.SortFunc(all, func(a, b *mesh.Workload) int {
 		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Namespace, b.Namespace),
 			cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID))
 	})
-	return sorted
+	return all
 }
 
 // addIdentity notes whose certificates this node needs, and which it presents:

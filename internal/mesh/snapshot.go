@@ -107,7 +107,7 @@ type Service struct {
 	Namespace string
 	Name      string
 	VIP       netip.Addr // zero for a headless service
-	Ports     []ServicePort
+	Ports     []ServicePort // by number
 }
 
 // Hostname is the service's name in the cluster's DNS.
