@@ -56,6 +56,8 @@ func addPod(t testing.TB, ip netip.Addr) {
 	v := veth(ip)
 	netnstest.Run(t, fmt.Sprintf("ip link add %s mtu 1460 type veth peer name %sp mtu 1460", v, v))
 	netnstest.Run(t, fmt.Sprintf("sysctl -qw net.ipv4.conf.%s.rp_filter=2", v))
+	// The kernel gives IPv6 addresses some time later; dumps are compared.
+	netnstest.Run(t, fmt.Sprintf("sysctl -qw net.ipv6.conf.%s.disable_ipv6=1 net.ipv6.conf.%sp.disable_ipv6=1", v, v))
 	netnstest.Run(t, "ip link set "+v+"p up")
 	netnstest.Run(t, "ip link set "+v+" up")
 	netnstest.Run(t, fmt.Sprintf("ip route add %s dev %s", ip, v))
