@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	filelogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/ambient22/ambient22/internal/proxy/accesslog"
+)
+
+// FilterChain is what happens to a connection that matched it. Exactly one of
+// TCP and HTTP is set.
+type FilterChain struct {
+	Name string
+	TLS  *DownstreamTLS // nil: plain bytes
+	TCP  *TCPProxy
+	HTTP *HTTP
+}
+
+// TCPProxy forwards a connection's bytes to a cluster.
+type TCPProxy struct {
+	StatPrefix string
+	Cluster    string
+	Tunnel     *Tunnel // nil: the bytes themselves; else inside a CONNECT request
+	AccessLogs []*accesslog.Format
+}
+
+// Tunnel describes the CONNECT request that a connection's bytes travel in.
+type Tunnel struct {
+	Hostname *accesslog.Format // gives :authority
+	Headers  []Header
+}
+
+// Header is a request header whose value is filled in per connection.
+type Header struct {
+	Name  string // lower case
+	Value *accesslog.Format
+}
+
+// HTTP is an HTTP connection manager that knows CONNECT requests.
+type HTTP struct {
+	StatPrefix string
+	RouteName  string // the name of the matching route
+	Cluster    string // where CONNECT requests go
+	HTTP2      HTTP2
+	AccessLogs []*accesslog.Format
+}
+
+// HTTP2 are the limits of a connection; zero stands for the default.
+type HTTP2 struct {
+	MaxStreams, StreamWindow, ConnWindow uint32
+}
+
+// chainDecoder decodes the chains of one listener and remembers formats, which
+// are nearly all the same.
+type chainDecoder struct {
+	*Decoder
+	formats map[string]*accesslog.Format
+}
+
+func (c *chainDecoder) chain(m *listenerv3.FilterChain) (*FilterChain, error) {
+	chain := &FilterChain{Name: m.GetName()}
+	if len(m.GetFilters()) != 1 {
+		return nil, fmt.Errorf("filters: there are %d, only one terminal filter is supported", len(m.GetFilters()))
+	}
+	if err := c.filter(chain, m.GetFilters()[0].GetTypedConfig()); err != nil {
+		return nil, in(err, "filters[0].typed_config")
+	}
+	ts := m.GetTransportSocket()
+	if ts == nil || isRawBuffer(ts) {
+		return chain, nil
+	}
+	ctx, err := message[*tlsv3.DownstreamTlsContext](ts.GetTypedConfig(), "transport_socket.typed_config")
+	if err != nil {
+		return nil, err
+	}
+	if chain.TLS, err = c.downstreamTLS(ctx); err != nil {
+		return nil, in(err, "transport_socket.typed_config")
+	}
+	return chain, nil
+}
+
+func (c *chainDecoder) filter(chain *FilterChain, a *anypb.Any) error {
+	msg, err := a.UnmarshalNew()
+	if err != nil {
+		return err
+	}
+	switch t := msg.(type) {
+	case *tcpproxyv3.TcpProxy:
+		chain.TCP, err = c.tcpProxy(t)
+	case *hcmv3.HttpConnectionManager:
+		chain.HTTP, err = c.http(t)
+	default:
+		err = fmt.Errorf("type %q is not supported here", a.GetTypeUrl())
+	}
+	return err
+}
+
+func (c *chainDecoder) tcpProxy(m *tcpproxyv3.TcpProxy) (*TCPProxy, error) {
+	p := &TCPProxy{StatPrefix: m.GetStatPrefix(), Cluster: m.GetCluster()}
+	var err error
+	if p.AccessLogs, err = c.accessLogs(m.GetAccessLog()); err != nil {
+		return nil, err
+	}
+	if t := m.GetTunnelingConfig(); t != nil {
+		if p.Tunnel, err = c.tunnel(t); err != nil {
+			return nil, in(err, "tunneling_config")
+		}
+	}
+	return p, nil
+}
+
+func (c *chainDecoder) tunnel(m *tcpproxyv3.TcpProxy_TunnelingConfig) (*Tunnel, error) {
+	host, err := c.format(m.GetHostname())
+	if err != nil {
+		return nil, in(err, "hostname")
+	}
+	t := &Tunnel{Hostname: host}
+	for i, h := range m.GetHeadersToAdd() {
+		name := strings.ToLower(h.GetHeader().GetKey())
+		if strings.HasPrefix(name, ":") || name == "host" {
+			return nil, fmt.Errorf("headers_to_add[%d].header.key: %s cannot be added", i, name)
+		}
+		value, err := c.format(h.GetHeader().GetValue())
+		if err != nil {
+			return nil, in(err, "headers_to_add[%d].header.value", i)
+		}
+		t.Headers = append(t.Headers, Header{Name: name, Value: value})
+	}
+	return t, nil
+}
+
+func (c *chainDecoder) accessLogs(logs []*accesslogv3.AccessLog) ([]*accesslog.Format, error) {
+	var out []*accesslog.Format
+	for i, l := range logs {
+		file, err := message[*filelogv3.FileAccessLog](l.GetTypedConfig(), "typed_config")
+		if err != nil {
+			return nil, in(err, "access_log[%d]", i)
+		}
+		text := file.GetLogFormat().GetTextFormatSource().GetInlineString()
+		if text == "" {
+			return nil, fmt.Errorf("access_log[%d].typed_config.log_format.text_format_source.inline_string: is missing", i)
+		}
+		f, err := c.format(text)
+		if err != nil {
+			return nil, in(err, "access_log[%d].typed_config.log_format.text_format_source.inline_string", i)
+		}
+		out = append(out, f)
+	}
+	return out, nil
+}
+
+func (c *chainDecoder) format(text string) (*accesslog.Format, error) {
+	if f, ok := c.formats[text]; ok {
+		return f, nil
+	}
+	f, err := accesslog.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	if c.formats == nil {
+		c.formats = make(map[string]*accesslog.Format)
+	}
+	c.formats[text] = f
+	return f, nil
+}
+
+func (c *chainDecoder) http(m *hcmv3.HttpConnectionManager) (*HTTP, error) {
+	h := &HTTP{StatPrefix: m.GetStatPrefix(), HTTP2: http2Limits(m.GetHttp2ProtocolOptions())}
+	if !m.GetHttp2ProtocolOptions().GetAllowConnect() {
+		return nil, errors.New("http2_protocol_options.allow_connect: must be true")
+	}
+	if len(m.GetUpgradeConfigs()) != 1 {
+		return nil, errors.New("upgrade_configs: must hold CONNECT")
+	}
+	if err := onlyRouter(m.GetHttpFilters()); err != nil {
+		return nil, err
+	}
+	var err error
+	if h.AccessLogs, err = c.accessLogs(m.GetAccessLog()); err != nil {
+		return nil, err
+	}
+	if err := h.route(m); err != nil {
+		return nil, in(err, "route_config")
+	}
+	return h, nil
+}
+
+func onlyRouter(filters []*hcmv3.HttpFilter) error {
+	if len(filters) != 1 {
+		return fmt.Errorf("http_filters: there are %d, only the router is supported", len(filters))
+	}
+	_, err := message[*routerv3.Router](filters[0].GetTypedConfig(), "http_filters[0].typed_config")
+	return err
+}
+
+func (h *HTTP) route(m *hcmv3.HttpConnectionManager) error {
+	hosts := m.GetRouteConfig().GetVirtualHosts()
+	if len(hosts) != 1 || len(hosts[0].GetRoutes()) != 1 {
+		return errors.New("virtual_hosts: exactly one with exactly one route is supported")
+	}
+	r := hosts[0].GetRoutes()[0]
+	if r.GetMatch().GetConnectMatcher() == nil {
+		return errors.New("virtual_hosts[0].routes[0].match: only connect_matcher is supported")
+	}
+	up := r.GetRoute().GetUpgradeConfigs()
+	if len(up) != 1 || up[0].GetConnectConfig() == nil {
+		return errors.New("virtual_hosts[0].routes[0].route.upgrade_configs: must hold CONNECT with a connect_config")
+	}
+	h.RouteName, h.Cluster = r.GetName(), r.GetRoute().GetCluster()
+	if h.Cluster == "" {
+		return errors.New("virtual_hosts[0].routes[0].route.cluster: is missing")
+	}
+	return nil
+}
+
+func http2Limits(m *corev3.Http2ProtocolOptions) HTTP2 {
+	return HTTP2{
+		MaxStreams:   m.GetMaxConcurrentStreams().GetValue(),
+		StreamWindow: m.GetInitialStreamWindowSize().GetValue(),
+		ConnWindow:   m.GetInitialConnectionWindowSize().GetValue(),
+	}
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package listener
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"time"
+
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/ambient22/ambient22/internal/hbone"
+	"github.com/ambient22/ambient22/internal/proxy/accesslog"
+	"github.com/ambient22/ambient22/internal/proxy/config"
+	"github.com/ambient22/ambient22/internal/proxy/netio"
+	"github.com/ambient22/ambient22/internal/proxy/upstream"
+)
+
+// serveHTTP speaks HTTP/2 on the connection and serves its CONNECT requests.
+func (c *connection) serveHTTP(chain *config.FilterChain, r *record) {
+	set := c.listener.set
+	h := &httpManager{c: c, cfg: chain.HTTP, chain: chain.Name, stats: newHTTPStats(set.o.Stats, chain.HTTP.StatPrefix)}
+	h.stats.connections.Inc()
+	h.stats.active.Inc()
+	defer h.stats.active.Dec()
+	c.logPeer(chain.Name)
+	conn, ok := c.Conn.(net.Conn)
+	if !ok {
+		// An in-process connection carries no HTTP in any configuration here.
+		c.Reset()
+		return
+	}
+	limits := chain.HTTP.HTTP2
+	cfg := hbone.Config{
+		MaxStreams: limits.MaxStreams, StreamWindow: limits.StreamWindow, ConnWindow: limits.ConnWindow,
+		KeepAlive: serverKeepAlive, DrainTimeout: set.o.DrainAfter,
+	}
+	err := hbone.Serve(set.ctx, conn, cfg, h.handle)
+	c.listener.log().Debug("tunnel connection ended", "remote", c.remoteText(), "local", c.localText(), "error", err)
+}
+
+// serverKeepAlive finds clients that vanished; clients ask more often.
+const serverKeepAlive = time.Minute
+
+// logPeer tells who the peer is, as the handshake showed it.
+func (c *connection) logPeer(chain string) {
+	alpn, version, identity := "", "", ""
+	if c.tls != nil {
+		alpn, version = c.tls.NegotiatedProtocol, tls.VersionName(c.tls.Version)
+		if len(c.tls.PeerCertificates) > 0 {
+			if names := config.URINames(c.tls.PeerCertificates[0]); len(names) > 0 {
+				identity = names[0]
+			}
+		}
+	}
+	c.listener.log().Info("accepted tunnel connection", "remote", c.remoteText(), "local", c.localText(), "chain", chain,
+		"alpn", alpn, "tls_version", version, "peer_identity", identity)
+}
+
+// httpManager serves the requests of one connection.
+type httpManager struct {
+	c     *connection
+	cfg   *config.HTTP
+	chain string
+	stats httpStats
+}
+
+// handle serves one request.
+func (h *httpManager) handle(ctx context.Context, req *hbone.Request) {
+	h.stats.requests.Inc()
+	h.stats.requestsActive.Inc()
+	defer h.stats.requestsActive.Dec()
+	r := h.c.record()
+	r.start, r.chain, r.request, r.tls = time.Now(), h.chain, req, h.c.tls
+	defer func() { h.c.logChain(h.cfg.AccessLogs, r) }()
+	switch {
+	case req.Method == "CONNECT" && req.Protocol == "":
+		h.connect(ctx, req, r)
+	case req.Protocol != "":
+		// An upgrade other than CONNECT that no upgrade_configs names.
+		h.reject(req, r, 403, "", "upgrade_failed")
+	default:
+		h.stats.noRoute.Inc()
+		h.reject(req, r, 404, accesslog.FlagNoRouteFound, "route_not_found")
+	}
+}
+
+func (h *httpManager) reject(req *hbone.Request, r *record, status int, flags, details string) {
+	r.status, r.flags, r.details = status, flags, details
+	h.stats.answered(status)
+	if err := req.Reject(status, nil); err != nil {
+		r.flags = accesslog.FlagDownstreamConnectionTerminated
+	}
+}
+
+// connect joins a CONNECT request with a connection of the cluster. The answer
+// waits for that connection, as in Envoy.
+func (h *httpManager) connect(ctx context.Context, req *hbone.Request, r *record) {
+	c, set := h.c, h.c.listener.set
+	r.cluster, r.route = h.cfg.Cluster, h.cfg.RouteName
+	up := &upstream.Request{Header: req.Get, Source: c.source, Override: c.override}
+	if c.restored {
+		up.OriginalDst = c.local
+	}
+	s, err := set.o.Clusters.Connect(ctx, h.cfg.Cluster, up)
+	if err != nil {
+		r.fail(err, false)
+		h.reject(req, r, 503, r.flags, failureDetails[r.flags])
+		c.listener.log().Debug("no upstream for tunnel", "remote", c.remoteText(), "authority", req.Authority, "cluster", h.cfg.Cluster, "error", err)
+		return
+	}
+	r.upstreamHost, r.upstreamLocal = s.Host, s.Local
+	down, err := req.Accept(200, []hpack.HeaderField{})
+	if err != nil {
+		r.flags = accesslog.FlagDownstreamConnectionTerminated
+		s.Reset()
+		s.Close()
+		return
+	}
+	r.status, r.details = 200, "via_upstream"
+	h.stats.answered(200)
+	stream := upstream.TunnelStream{Stream: down}
+	set.conns.add(s)
+	defer set.conns.remove(s)
+	r.pumped(netio.Pump(stream, s, &set.buffers, &r.traffic))
+	r.streamFlags()
+}
+
+// failureDetails is what Envoy writes as RESPONSE_CODE_DETAILS of a 503, by flag.
+var failureDetails = map[string]string{
+	accesslog.FlagNoClusterFound:            "cluster_not_found",
+	accesslog.FlagNoHealthyUpstream:         "no_healthy_upstream",
+	accesslog.FlagUpstreamConnectionFailure: "upstream_reset_before_response_started{connection_failure}",
+}

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/ambient22/ambient22/internal/hbone"
+	"github.com/ambient22/ambient22/internal/proxy/netio"
+	"github.com/ambient22/ambient22/internal/proxy/secret"
+)
+
+// keepAlive is how long a shared connection may be silent before it is probed:
+// a node that vanished is noticed within 40 s, not after the kernel's quarter
+// of an hour.
+const keepAlive = 30 * time.Second
+
+// TunnelStream is a netio.Conn over a stream of a CONNECT request.
+type TunnelStream struct{ *hbone.Stream }
+
+// Reset resets the stream with CONNECT_ERROR, the code for a TCP connection that
+// was reset (RFC 9113, section 8.5).
+func (s TunnelStream) Reset() error {
+	s.Stream.Reset(http2.ErrCodeConnect)
+	return nil
+}
+
+// Close ends the stream.
+func (s TunnelStream) Close() error {
+	s.Stream.Close()
+	return nil
+}
+
+// connectTunnel opens a stream to addr. A request that the peer certainly did
+// not act upon is sent once more, on a connection of its own.
+func (c *Cluster) connectTunnel(ctx context.Context, t *Tunnel, addr netip.AddrPort) (*Stream, error) {
+	if c.Config.HTTP2 == nil {
+		return nil, errors.New("the cluster does not speak HTTP/2, which tunnels need")
+	}
+	for fresh := false; ; fresh = true {
+		conn, err := c.pool.get(ctx, addr, fresh)
+		if err != nil {
+			return nil, err
+		}
+		s, err := conn.client.Connect(ctx, t.Authority, t.Header)
+		c.pool.used(conn)
+		var unprocessed *hbone.UnprocessedError
+		if errors.As(err, &unprocessed) && !fresh {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		c.stats.requests.Inc()
+		c.stats.requestsActive.Inc()
+		return &Stream{Conn: TunnelStream{s}, Local: conn.local, done: c.stats.requestsActive.Dec}, nil
+	}
+}
+
+// pool holds the shared connections of one cluster, by destination.
+type pool struct {
+	c     *Cluster
+	mu    sync.Mutex
+	dests map[netip.AddrPort]*dest
+	swept bool // the sweeper runs
+	ended bool // no more connections are kept
+}
+
+// dest is one destination.
+type dest struct {
+	conns   []*tunnelConn
+	dialing *dialing
+}
+
+// tunnelConn is one shared connection.
+type tunnelConn struct {
+	client *hbone.Client
+	cert   *secret.Value // whose identity it carries, in which version
+	local  string
+	idle   bool // no stream was open at the last sweep
+}
+
+// dialing is a connection on its way, for everybody who waits for it.
+type dialing struct {
+	done chan struct{}
+	conn *tunnelConn
+	err  error
+}
+
+// get is a connection that takes another stream; fresh wants one that is not
+// there yet.
+func (p *pool) get(ctx context.Context, addr netip.AddrPort, fresh bool) (*tunnelConn, error) {
+	ctx, cancel := p.c.connectTimeout(ctx)
+	defer cancel()
+	for {
+		p.mu.Lock()
+		d := p.dest(addr)
+		if !fresh {
+			if conn := p.usable(d); conn != nil {
+				p.mu.Unlock()
+				return conn, nil
+			}
+		}
+		wait := d.dialing
+		if wait == nil {
+			wait = &dialing{done: make(chan struct{})}
+			d.dialing = wait
+			go p.dial(ctx, addr, d, wait)
+		}
+		p.mu.Unlock()
+		select {
+		case <-wait.done:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("connecting to %s: %w", addr, context.Cause(ctx))
+		}
+		if wait.err != nil {
+			return nil, wait.err
+		}
+		if wait.conn.client.CanTakeStream() || fresh {
+			return wait.conn, nil
+		}
+	}
+}
+
+// used notes that conn was asked for a stream. Of a pool that has ended meanwhile
+// it is closed when that stream is.
+func (p *pool) used(conn *tunnelConn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	conn.idle = false
+	if p.ended {
+		conn.leave()
+	}
+}
+
+func (p *pool) dest(addr netip.AddrPort) *dest {
+	d := p.dests[addr]
+	if d == nil {
+		d = &dest{}
+		p.dests[addr] = d
+	}
+	return d
+}
+
+// usable is a connection that carries today's identity and takes a stream. It
+// drops what is broken and drains what is out of date. The caller holds mu.
+func (p *pool) usable(d *dest) *tunnelConn {
+	var found *tunnelConn
+	kept := d.conns[:0]
+	for _, conn := range d.conns {
+		switch {
+		case conn.broken():
+			continue
+		case p.outdated(conn):
+			conn.leave()
+			continue
+		}
+		kept = append(kept, conn)
+		if found == nil && conn.client.CanTakeStream() {
+			found = conn
+		}
+	}
+	clear(d.conns[len(kept):])
+	d.conns = kept
+	return found
+}
+
+func (c *tunnelConn) broken() bool {
+	select {
+	case <-c.client.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// leave lets the streams that are open finish, and then closes the connection.
+func (c *tunnelConn) leave() {
+	go c.client.GoAway(context.Background())
+}
+
+// outdated reports whether the cluster's certificate was replaced since.
+func (p *pool) outdated(conn *tunnelConn) bool {
+	t := p.c.Config.Socket.TLS
+	if t == nil || t.Certificate == nil {
+		return false
+	}
+	return p.c.secrets.byName[t.Certificate.Name].Get() != conn.cert
+}
+
+// dial opens one connection. The one who asked first may give up; those who
+// wait beside are not to suffer, so only its deadline counts.
+func (p *pool) dial(ctx context.Context, addr netip.AddrPort, d *dest, w *dialing) {
+	ctx, cancel := p.c.connectTimeout(context.WithoutCancel(ctx))
+	defer cancel()
+	w.conn, w.err = p.open(ctx, addr)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d.dialing = nil
+	if w.err == nil {
+		p.keep(d, w.conn)
+	}
+	close(w.done)
+}
+
+// keep adds a connection. The caller holds mu.
+func (p *pool) keep(d *dest, conn *tunnelConn) {
+	if p.ended {
+		return // those who wait for it use it once
+	}
+	d.conns = append(d.conns, conn)
+	if !p.swept {
+		p.swept = true
+		go p.sweep()
+	}
+}
+
+func (p *pool) open(ctx context.Context, addr netip.AddrPort) (*tunnelConn, error) {
+	tcp, err := netio.Dial(ctx, addr, nil)
+	if err != nil {
+		return nil, err
+	}
+	limits := p.c.Config.HTTP2
+	cfg := hbone.Config{KeepAlive: keepAlive, MaxStreams: limits.MaxStreams, StreamWindow: limits.StreamWindow, ConnWindow: limits.ConnWindow}
+	local := netio.AddrPort(tcp.LocalAddr()).String()
+	conn := &tunnelConn{local: local}
+	if t := p.c.Config.Socket.TLS; t == nil {
+		conn.client, err = hbone.NewClient(tcp, cfg)
+	} else {
+		conn.client, conn.cert, err = p.secure(ctx, tcp, cfg)
+	}
+	if err != nil {
+		tcp.Close()
+		return nil, fmt.Errorf("connecting to %s: %w", addr, err)
+	}
+	p.c.stats.http2Total.Inc()
+	ended := p.c.stats.opened()
+	go func() {
+		<-conn.client.Done()
+		ended()
+	}()
+	return conn, nil
+}
