@@ -161,11 +161,13 @@ func TestDeltaReconnect(t *testing.T) {
 	again := subscribe(clusters)
 	again.InitialResourceVersions = had
 	c.send(again)
-	wantDelta(c, "cluster gamma -beta")
+	wantDelta(c, "cluster gamma")
+	wantDelta(c, "cluster -beta") // when the proxy has taken in what is new
 	again = subscribe(endpoints, "alpha", "beta")
 	again.InitialResourceVersions = hadEndpoints
 	c.send(again)
-	wantDelta(c, "endpoint alpha -beta")
+	wantDelta(c, "endpoint alpha")
+	wantDelta(c, "endpoint -beta")
 }
 
 func TestDeltaMakeBeforeBreak(t *testing.T) {

@@ -14,8 +14,9 @@
 // consistent is refused whole. A stream compares what it has sent with what is
 // served now and sends the difference, so a proxy that is slow to read misses the
 // states in between and nothing queues up for it. Versions are content hashes, of
-// the resource in delta and of all resources of the type in state of the world:
-// nothing is sent again because the controller restarted.
+// the resource in delta and of all resources of the type in state of the world. A
+// delta proxy that reconnects, also to a controller that was restarted, is sent
+// only what differs from what it says it has.
 //
 // A change is sent in an order in which nothing is named before it exists and
 // nothing removed while it is named: clusters, internal listeners, endpoints,

@@ -138,8 +138,13 @@ func (w *world) any(m proto.Message) *anypb.Any {
 
 func (w *world) pack(name string, m proto.Message) envoyconfig.Resource {
 	body := w.any(m)
-	digest := sha256.Sum256(body.Value)
-	return envoyconfig.Resource{Name: name, Version: hex.EncodeToString(digest[:8]), Message: m, Body: body}
+	return envoyconfig.Resource{Name: name, Version: packedVersion(body.Value), Message: m, Body: body}
+}
+
+// packedVersion is the version of a wire form.
+func packedVersion(value []byte) string {
+	digest := sha256.Sum256(value)
+	return hex.EncodeToString(digest[:8])
 }
 
 // set serves the world as it is now.

@@ -26,8 +26,7 @@ type request struct {
 	nonce     string
 	rejection *statuspb.Status
 
-	names   []string // state of the world: everything it wants
-	version string   // state of the world: what it has
+	names []string // state of the world: everything it wants
 
 	subscribe, unsubscribe []string          // delta
 	initial                map[string]string // delta: names and versions it has

@@ -81,7 +81,10 @@ func (d deltaDialect) answer(s *stream, sub *subscription, v *view) error {
 	if sub.fresh {
 		p = sub.difference(v)
 	}
-	entries, removed := slices.Concat(p.early, p.late), slices.Clone(p.gone)
+	// What a proxy that reconnects has and shouldn't is removed in its turn, when
+	// nothing of what it has uses it any more.
+	entries := slices.Concat(p.early, p.late)
+	var removed []string
 	// What is asked for goes out even if the proxy has it, and even its absence.
 	for _, name := range slices.Sorted(maps.Keys(sub.asked)) {
 		e, ok := sub.wanted(v, name)

@@ -12,6 +12,11 @@ import (
 
 // sotwDialect is state of the world: a request names all that the proxy wants of
 // a kind, a response holds all of it.
+//
+// A new stream is always sent everything, whatever version the proxy says it has:
+// one that refused a response may have taken parts of it and still calls what it
+// has by the version before. Delta, where versions belong to single resources, is
+// the protocol for who reconnects to a large mesh.
 type sotwDialect struct{}
 
 func (sotwDialect) String() string { return "state of the world" }
@@ -29,7 +34,6 @@ func (sotwDialect) receive(rpc grpc.ServerStream) (*request, error) {
 		nonce:     r.GetResponseNonce(),
 		rejection: r.GetErrorDetail(),
 		names:     r.GetResourceNames(),
-		version:   r.GetVersionInfo(),
 	}, nil
 }
 
@@ -52,9 +56,6 @@ func (sotwDialect) subscribe(sub *subscription, r *request) {
 	if len(r.names) == 0 && sub.kind.listed() && (begins || sub.wildcard) {
 		everything = true
 	}
-	if begins && everything {
-		sub.claimed = r.version
-	}
 	if everything && !sub.wildcard {
 		sub.wildcard, sub.all, sub.plan = true, true, nil
 	} else if !everything && sub.wildcard {
@@ -75,14 +76,6 @@ func (sotwDialect) subscribe(sub *subscription, r *request) {
 func (d sotwDialect) answer(s *stream, sub *subscription, v *view) error {
 	first := sub.fresh
 	sub.fresh = false
-	if first && sub.wildcard && len(sub.asked) == 0 && sub.claimed != "" && sub.claimed == v.table().version {
-		// Versions are content hashes: the proxy has all of this already.
-		for _, e := range v.table().entries {
-			sub.held[e.name] = e
-		}
-		sub.plan = nil
-		return nil
-	}
 	var known []*entry
 	answered := false
 	for _, name := range slices.Sorted(maps.Keys(sub.asked)) {

@@ -23,9 +23,6 @@ type subscription struct {
 	// fresh marks the stream's first request of the kind: its answer holds
 	// everything subscribed to and waits for nothing.
 	fresh bool
-	// claimed is the version a state of the world proxy says it has of all of
-	// the kind, from an earlier stream.
-	claimed string
 	// resumed marks a delta proxy that brought the versions it has along.
 	resumed bool
 
