@@ -172,13 +172,13 @@ func (s *supervisor) launch() (io.ReadWriteCloser, error) {
 	return conn, nil
 }
 
-// awaitAgent waits until the guest answers.
+// awaitAgent waits until the guest answers, and has it set its clock.
 func (s *supervisor) awaitAgent(stop <-chan os.Signal, callerGone <-chan struct{}) error {
 	answered := make(chan error, 1)
 	go func() {
-		stream, err := s.session.Open()
+		err := s.hello()
 		if err == nil {
-			err = agent.Hello(stream, time.Now())
+			err = s.hello() // the first one had been on its way since before the machine started, and so had its time
 		}
 		answered <- err
 	}()
@@ -202,6 +202,14 @@ func (s *supervisor) awaitAgent(stop <-chan os.Signal, callerGone <-chan struct{
 	case <-callerGone:
 		return fmt.Errorf("starting the machine: %w", errStopped)
 	}
+}
+
+func (s *supervisor) hello() error {
+	stream, err := s.session.Open()
+	if err != nil {
+		return err
+	}
+	return agent.Hello(stream, time.Now())
 }
 
 // watch waits for the machine's end, or ends it.
