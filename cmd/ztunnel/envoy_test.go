@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// fakeEnvoy writes a program that stands in for Envoy: a shell script. What it
+// prints begins with its arguments, one a line.
+func fakeEnvoy(t *testing.T, script string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "envoy")
+	text := "#!/bin/sh\nfor a in \"$@\"; do echo \"arg $a\"; done\n" + script
+	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// output takes what the program and its Envoy print at the same time; with real
+// files the kernel does that.
+type output struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+func noEnv(string) string { return "" }
+
+func envoyCommand(path string, more ...string) []string {
+	return append([]string{
+		"run", "--engine=envoy", "--envoy-path", path,
+		"--pod-name=ztunnel-rts54", "--pod-ip=10.4.4.18", "--node-name=node-a",
+	}, more...)
+}
+
+func TestEnvoyIsStartedLikeProxyv2(t *testing.T) {
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	path := fakeEnvoy(t, `stat -c 'mode %a %n' "$2" "$(dirname "$2")"; cat "$2" >&2; exit 0`)
+	var stdout, stderr output
+	code := execute(t.Context(), noEnv, envoyCommand(path, "--log-level=WARN", "--", "--component-log-level", "upstream:debug"), &stdout, &stderr)
+	if code != 0 {
+		t.Fatalf("exit code %d\n%s", code, stderr.String())
+	}
+	var args []string
+	for line := range strings.Lines(stdout.String()) {
+		if a, ok := strings.CutPrefix(strings.TrimSpace(line), "arg "); ok {
+			args = append(args, a)
+		}
+	}
+	file := args[1]
+	want := []string{
+		"-c", file, "--service-cluster", "istio-proxy",
+		"--service-node", "ztunnel~10.4.4.18~ztunnel-rts54.istio-system~istio-system.svc.cluster.local",
+		"--drain-time-s", "45", "--drain-strategy", "immediate", "--local-address-ip-version", "v4",
+		"--file-flush-interval-msec", "1000", "--disable-hot-restart", "--log-level", "warning", "--concurrency", "2",
+		"--component-log-level", "upstream:debug",
+	}
+	if !slices.Equal(args, want) {
+		t.Errorf("arguments\n%q, want\n%q", args, want)
+	}
+	if !strings.Contains(stdout.String(), "mode 600 "+file) || !strings.Contains(stdout.String(), "mode 700 "+filepath.Dir(file)) {
+		t.Errorf("others can read the bootstrap:\n%s", stdout.String())
+	}
+	if !strings.Contains(stderr.String(), `"cluster_name": "xds-grpc"`) {
+		t.Error("the file is not the bootstrap")
+	}
+	left, err := os.ReadDir(temp)
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+func TestEnvoysExitCodeIsOurs(t *testing.T) {
+	for script, want := range map[string]int{
+		"exit 7":         7,
+		"kill -SEGV $$":  128 + 11,
+		"kill -TERM $$":  128 + 15, // nobody here told it to end
+		"echo fine":      0,
+		"exec /no/such1": 127,
+	} {
+		var stdout, stderr output
+		if code := execute(t.Context(), noEnv, envoyCommand(fakeEnvoy(t, script)), &stdout, &stderr); code != want {
+			t.Errorf("%s: exit code %d, want %d\n%s", script, code, want, stderr.String())
+		}
+	}
+}
+
+// A program that is told to end, as by the kubelet, ends with success however
+// Envoy takes its SIGTERM.
+func TestEndOfContextIsSIGTERM(t *testing.T) {
+	for name, script := range map[string]string{
+		"it cleans up": `trap 'echo got TERM; exit 0' TERM; echo ready; while :; do sleep 0.01; done`,
+		"it dies":      `echo ready; exec sleep 60`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			out, in := io.Pipe()
+			code := make(chan int, 1)
+			go func() {
+				var stderr output
+				code <- execute(ctx, noEnv, envoyCommand(fakeEnvoy(t, script)), in, &stderr)
+				in.Close()
+			}()
+			lines := bufio.NewScanner(out)
+			waitLine(t, lines, "ready")
+			cancel()
+			rest, err := io.ReadAll(out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := <-code; got != 0 {
+				t.Errorf("exit code %d", got)
+			}
+			if name == "it cleans up" && !strings.Contains(string(rest), "got TERM") {
+				t.Errorf("it did not get the signal: %q", rest)
+			}
+		})
+	}
+}
+
+func waitLine(t *testing.T, lines *bufio.Scanner, want string) {
+	t.Helper()
+	for lines.Scan() {
+		if lines.Text() == want {
+			return
+		}
+	}
+	t.Fatalf("%q was not printed: %v", want, lines.Err())
+}
+
+func TestPathToEnvoyIsCheckedFirst(t *testing.T) {
+	plain := filepath.Join(t.TempDir(), "envoy")
+	if err := os.WriteFile(plain, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"":              "is required with --engine=envoy",
+		"/no/such/file": "no such file",
+		t.TempDir():     "is a folder",
+		plain:           "is not executable",
+	} {
+		var stderr output
+		if code := execute(t.Context(), noEnv, envoyCommand(path), io.Discard, &stderr); code != 1 {
+			t.Errorf("%q: exit code %d", path, code)
+		}
+		if !strings.Contains(stderr.String(), "--envoy-path: ") || !strings.Contains(stderr.String(), want) {
+			t.Errorf("%q: %s", path, stderr.String())
+		}
+	}
+}
+
+// The kubelet and Prometheus ask this process; it asks Envoy's admin interface.
+func TestProbesOfARealEnvoy(t *testing.T) {
+	envoy := http.NewServeMux()
+	envoy.HandleFunc("/ready", func(http.ResponseWriter, *http.Request) {})
+	envoy.HandleFunc("/stats/prometheus", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "envoy_x{} 1 %s\n", r.URL.RawQuery)
+	})
+	adminListener := listen(t)
+	server := &http.Server{Handler: envoy}
+	go server.Serve(adminListener)
+	defer server.Close()
+
+	readiness, metrics := freeAddr(t), freeAddr(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	out, in := io.Pipe()
+	code := make(chan int, 1)
+	go func() {
+		code <- execute(ctx, noEnv, envoyCommand(fakeEnvoy(t, "echo ready; exec sleep 60"),
+			"--admin-addr", adminListener.Addr().String(), "--readiness-addr", readiness, "--metrics-addr", metrics), in, io.Discard)
+		in.Close()
+	}()
+	waitLine(t, bufio.NewScanner(out), "ready")
+	if status, _ := fetch(t, "http://"+readiness+"/healthz/ready"); status != http.StatusOK {
+		t.Errorf("readiness: %d", status)
+	}
+	if _, body := fetch(t, "http://"+metrics+"/stats/prometheus?usedonly"); body != "envoy_x{} 1 usedonly\n" {
+		t.Errorf("metrics: %q", body)
+	}
+	if status, _ := fetch(t, "http://"+metrics+"/ready"); status != http.StatusNotFound {
+		t.Errorf("the metrics port passes on other paths: %d", status)
+	}
+	server.Close()
+	if status, _ := fetch(t, "http://"+readiness+"/healthz/ready"); status != http.StatusServiceUnavailable {
+		t.Errorf("readiness without Envoy: %d", status)
+	}
+	cancel()
+	go io.Copy(io.Discard, out)
+	if got := <-code; got != 0 {
+		t.Errorf("exit code %d", got)
+	}
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// freeAddr is an address that nobody listens on at the moment.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l := listen(t)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func fetch(t *testing.T, url string) (status int, body string) {
+	t.Helper()
+	client := &http.Client{Timeout: 10 * time.Second}
+	response, err := client.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(text)
+}
