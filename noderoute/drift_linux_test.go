@@ -424,6 +424,7 @@ func TestCleanupOfAnInstallNobodyRemembers(t *testing.T) {
 func TestCleanupSparesWhatCameMeanwhile(t *testing.T) {
 	netnstest.Enter(t)
 	c := nodeA()
+	netnstest.Run(t, "sysctl -qw net.ipv6.conf.default.disable_ipv6=1")
 	netnstest.Run(t, "sysctl -qw net.ipv4.ip_forward=1")
 	netnstest.Run(t, "sysctl -qw net.ipv4.conf.all.rp_filter=1")
 	netnstest.Run(t, "ip addr add 10.4.4.1/32 dev lo")
@@ -449,6 +450,7 @@ func TestCleanupSparesWhatCameMeanwhile(t *testing.T) {
 func TestCleanupOfAnEmptyNode(t *testing.T) {
 	netnstest.Enter(t)
 	c := nodeA()
+	netnstest.Run(t, "sysctl -qw net.ipv6.conf.default.disable_ipv6=1")
 	netnstest.Run(t, "ip addr add 10.4.4.1/32 dev lo")
 	addPod(t, c.ZtunnelIP)
 	c.Pods = nil

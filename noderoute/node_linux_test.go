@@ -56,17 +56,18 @@ func addPod(t testing.TB, ip netip.Addr) {
 	v := veth(ip)
 	netnstest.Run(t, fmt.Sprintf("ip link add %s mtu 1460 type veth peer name %sp mtu 1460", v, v))
 	netnstest.Run(t, fmt.Sprintf("sysctl -qw net.ipv4.conf.%s.rp_filter=2", v))
-	// The kernel gives IPv6 addresses some time later; dumps are compared.
-	netnstest.Run(t, fmt.Sprintf("sysctl -qw net.ipv6.conf.%s.disable_ipv6=1 net.ipv6.conf.%sp.disable_ipv6=1", v, v))
 	netnstest.Run(t, "ip link set "+v+"p up")
 	netnstest.Run(t, "ip link set "+v+" up")
 	netnstest.Run(t, fmt.Sprintf("ip route add %s dev %s", ip, v))
+	netnstest.Settle(t)
 }
 
 // buildNode makes the node's network in the test's namespace, with rules that
 // others (kube-proxy, GKE) have there.
 func buildNode(t testing.TB, c noderoute.HostConfig, v noderoute.Variant) {
 	t.Helper()
+	// The kernel gives IPv6 addresses some time later; dumps are compared.
+	netnstest.Run(t, "sysctl -qw net.ipv6.conf.default.disable_ipv6=1")
 	netnstest.Run(t, "sysctl -qw net.ipv4.ip_forward=1")
 	netnstest.Run(t, "sysctl -qw net.ipv4.conf.all.rp_filter=1")
 	netnstest.Run(t, "sysctl -qw net.ipv4.conf.default.rp_filter=2")

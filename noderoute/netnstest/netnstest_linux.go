@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -66,6 +67,17 @@ func EnterAlone(t testing.TB, f func()) {
 	}()
 	if err := <-done; err != nil {
 		t.Fatalf("making namespaces (these tests run as root): %v", err)
+	}
+}
+
+// Settle waits until every veth whose both ends are up says so. The kernel
+// tells the second end a moment later.
+func Settle(t testing.TB) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); strings.Contains(Run(t, "ip link"), "LOWERLAYERDOWN"); {
+		if time.Now().After(end) {
+			t.Fatal("a veth does not come up")
+		}
 	}
 }
 
