@@ -21,7 +21,7 @@ type Plan struct {
 	Set     *ipset.Set // nil in the pod
 	Tables  []Table    // in the order in which they are installed
 	Rules   []Rule
-	Routes  []Route // by table and destination
+	Routes  []Route // as they are added
 
 	// Refused are the pods that were left out.
 	Refused []*PodError

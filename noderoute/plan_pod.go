@@ -136,6 +136,6 @@ func podMangle(c PodConfig, f PodFacts) Table {
 // logPrefix is cut where iptables would cut it, so that what is asked for is
 // what iptables-save prints.
 func logPrefix(name string) string {
-	p := "mangle pre [ " + name + " ] "
+	p := "mangle pre [ " + name + "] "
 	return p[:min(len(p), logPrefixLimit)]
 }
