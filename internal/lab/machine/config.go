@@ -32,6 +32,7 @@ type Config struct {
 	CPUs        int           `json:"cpus"`        // zero means the host's, at most 4
 	BootTimeout time.Duration `json:"bootTimeout"` // how long a start may take; zero means 2 minutes
 	QEMU        string        `json:"qemu"`        // the emulator; empty means qemu-system-x86_64 from PATH
+	NoKVM       bool          `json:"noKVM"`       // emulate even where the processor could do it itself
 
 	// EndWithCaller ends the machine when the process that started it ends, however that happens. Otherwise the machine
 	// runs until Stop.

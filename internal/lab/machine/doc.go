@@ -27,4 +27,9 @@
 // In the machine commands see the host's files at the usual paths and may change them; the changes stay in the machine's
 // memory and end with it. What changes on the host while the machine runs may be seen late or never. /run, /proc, /sys and
 // /dev are the machine's own. There is no network but what commands make, and lo is up.
+//
+// Without KVM, on two otherwise idle cores, the first command runs 3 seconds after Start and the machine is off 50
+// milliseconds after Stop; a command takes 50 milliseconds, 16 MiB through cat and back 1 second, a TLS 1.3 handshake 20
+// milliseconds. TLS carries 20 to 30 MB/s with ChaCha20 and 10 with AES-GCM, which is why the emulated processor has no
+// AES instructions: programs then choose ChaCha20 by themselves.
 package machine

@@ -27,7 +27,8 @@ func kernelArguments() []string {
 
 // qemuArguments describe the machine: a serial console into a log file, one virtio serial port on the open socket agentFd,
 // and the host's root file system, read-only.
-func qemuArguments(c Config, k Kernel, accel string, f files, agentFd int) []string {
+func qemuArguments(c Config, k Kernel, f files, agentFd int) []string {
+	accel := accelerator(c)
 	cpu := emulatedCPU
 	if accel == accelKVM {
 		cpu = "host"
@@ -60,9 +61,9 @@ const (
 
 // accelerator is KVM where the processor itself says that it can. A /dev/kvm alone proves nothing: inside some
 // virtual machines it is there, and a guest on it never gets through its first instructions.
-func accelerator() string {
+func accelerator(c Config) string {
 	cpuinfo, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil || !hasVirtualization(cpuinfo) {
+	if c.NoKVM || err != nil || !hasVirtualization(cpuinfo) {
 		return accelTCG
 	}
 	kvm, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)

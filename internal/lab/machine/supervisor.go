@@ -127,7 +127,7 @@ func (s *supervisor) prepareFolder() error {
 	for _, old := range []string{s.files.failure(), s.files.console(), s.files.qemuLog()} {
 		_ = os.Remove(old) // most often it is not there
 	}
-	err := s.files.writeInfo(info{PID: os.Getpid(), Started: time.Now(), Kernel: s.kernel.Release, Accel: accelerator()})
+	err := s.files.writeInfo(info{PID: os.Getpid(), Started: time.Now(), Kernel: s.kernel.Release, Accel: accelerator(s.config)})
 	if err != nil {
 		return err
 	}
@@ -158,7 +158,7 @@ func (s *supervisor) launch() (io.ReadWriteCloser, error) {
 	}
 	defer messages.Close()
 	const firstExtraFile = 3
-	s.qemu = exec.Command(s.config.QEMU, qemuArguments(s.config, s.kernel, accelerator(), s.files, firstExtraFile)...)
+	s.qemu = exec.Command(s.config.QEMU, qemuArguments(s.config, s.kernel, s.files, firstExtraFile)...)
 	s.qemu.Stdout, s.qemu.Stderr, s.qemu.ExtraFiles = messages, messages, []*os.File{theirs}
 	s.qemu.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.qemu.Start(); err != nil {
