@@ -263,7 +263,13 @@ func (c *client[Q, A]) next() *A {
 	case a := <-c.in:
 		return a
 	case err := <-c.ended:
-		c.t.Fatalf("the stream ended: %v", err)
+		c.ended <- err
+		select {
+		case a := <-c.in: // it came before the end
+			return a
+		default:
+			c.t.Fatalf("the stream ended: %v", err)
+		}
 	case <-time.After(patience):
 		c.t.Fatal("no response came")
 	}

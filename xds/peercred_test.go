@@ -78,7 +78,7 @@ func asUser(t *testing.T, path string, uid uint32) (string, error) {
 	cmd.Dir = "/"
 	cmd.Env = []string{fetchEnv + "=" + path}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
-	out, err := cmd.CombinedOutput()
+	out, err := cmd.Output()
 	return strings.TrimSpace(string(out)), err
 }
 

@@ -4,6 +4,8 @@ package xds
 
 import (
 	"context"
+	"errors"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -116,6 +118,27 @@ func TestStopDoesNotWaitForWhoDoesNotRead(t *testing.T) {
 	}
 	if took := time.Since(begun); took > patience/2 {
 		t.Errorf("stopping took %v", took)
+	}
+}
+
+func TestAskCloseRead(t *testing.T) {
+	s, w := start(t), newWorld(t)
+	w.set(s.Server)
+	for range 50 {
+		c := s.sotw()
+		c.send(ask(clusters))
+		c.send(ask(listeners))
+		if err := c.rpc.CloseSend(); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"cluster alpha beta", "listener ztunnel_inbound ztunnel_outbound"} {
+			if got := describe(t, c.next()); got != want {
+				t.Fatalf("got %q, want %q", got, want)
+			}
+		}
+		if err := <-c.ended; !errors.Is(err, io.EOF) {
+			t.Fatalf("the stream ended with %v", err)
+		}
 	}
 }
 

@@ -92,11 +92,26 @@ func (s *stream) run(stop <-chan struct{}) error {
 		case <-changed:
 		case <-timer:
 		case err := <-ended:
+			if err == nil {
+				err = s.finish(requests)
+			}
 			return err
 		case <-stop:
 			return status.Error(codes.Unavailable, "the controller is stopping")
 		}
 	}
+}
+
+// finish answers what a proxy asked for before it closed its side: one that only
+// wants to look may ask, close, and read.
+func (s *stream) finish(requests <-chan *request) error {
+	for len(requests) > 0 {
+		if err := s.handle(<-requests); err != nil {
+			return err
+		}
+	}
+	_, err := s.advance()
+	return err
 }
 
 // read passes requests on until the stream ends.
