@@ -13,6 +13,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -102,4 +103,26 @@ func tlsPair(t testing.TB) (a, b net.Conn) {
 	}
 	client := tls.Client(x, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
 	return client, tls.Server(y, server)
+}
+
+// BenchmarkIdleStreams tells what a tunnel costs that nothing flows through,
+// both ends and the goroutine that serves it included.
+func BenchmarkIdleStreams(b *testing.B) {
+	release := make(chan struct{})
+	many := Config{MaxStreams: 1 << 20}
+	p := newPair(b, many, many, idle(b, release))
+	defer close(release)
+	p.connect(b, "warm:1")
+	before := inUse()
+	for range b.N {
+		p.connect(b, "10.4.3.20:9080")
+	}
+	b.ReportMetric(float64(inUse()-before)/float64(b.N), "bytes/stream")
+}
+
+func inUse() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapInuse + m.StackInuse
 }

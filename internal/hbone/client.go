@@ -89,11 +89,16 @@ func (cl *Client) open(ctx context.Context, fields []hpack.HeaderField) (*Stream
 		return nil, err
 	}
 	c := cl.c
+	defer context.AfterFunc(ctx, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.room.Broadcast()
+	})()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.waitRoom()
+	c.waitRoom(func() bool { return ctx.Err() != nil })
 	cl.promised--
-	if err := cl.sendable(fields); err != nil {
+	if err := cl.sendable(ctx, fields); err != nil {
 		cl.grant() // the slot is free again
 		return nil, err
 	}
@@ -120,7 +125,10 @@ func (cl *Client) refusal() error {
 }
 
 // sendable tells why a request cannot be sent. The caller holds c.mu.
-func (cl *Client) sendable(fields []hpack.HeaderField) error {
+func (cl *Client) sendable(ctx context.Context, fields []hpack.HeaderField) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if size, limit := headerBytes(fields), cl.c.peer.headerBytes; size > limit {
 		return fmt.Errorf("header of %d bytes exceeds the server's limit of %d", size, limit)
 	}

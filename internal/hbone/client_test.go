@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -287,4 +288,45 @@ func blocked(s *Stream) bool {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
 	return len(s.pending) > 0 && s.sendWindow == 0
+}
+
+// Requests wait for a server that does not read, instead of piling up, and can
+// be given up meanwhile.
+func TestRequestsWaitForASlowServer(t *testing.T) {
+	checkGoroutines(t)
+	a, b := net.Pipe() // takes nothing unless it is read
+	client, err := NewClient(a, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	const requests = 20
+	results := make(chan error, requests)
+	header := []hpack.HeaderField{{Name: "x", Value: strings.Repeat("\x7e", 60_000)}}
+	for range requests {
+		go func() {
+			_, err := client.Connect(ctx, "a:1", header)
+			results <- err
+		}()
+	}
+	eventually(t, "the output to fill and the others to wait", func() bool {
+		client.c.mu.Lock()
+		defer client.c.mu.Unlock()
+		return len(client.c.out) >= outHeaders && len(client.c.streams)+client.promised == requests
+	})
+	client.c.mu.Lock()
+	if n := len(client.c.out); n > outHeaders+200_000 || client.promised == 0 {
+		t.Errorf("%d bytes queued, %d requests waiting", n, client.promised)
+	}
+	client.c.mu.Unlock()
+	cancel()
+	within(t, "the requests to give up", func() {
+		for range requests {
+			if err := <-results; !errors.Is(err, context.Canceled) {
+				t.Errorf("got %v", err)
+			}
+		}
+	})
+	b.Close()
+	client.Close()
 }

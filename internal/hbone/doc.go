@@ -35,4 +35,10 @@
 // reads thus holds at most its own window ([Config.StreamWindow]). Sending
 // buffers nothing per stream: [Stream.Write] returns when its bytes are in the
 // connection's output buffer, which has a fixed size.
+//
+// # What is left out
+//
+// Server push, priorities, extended CONNECT, bodies and trailers of ordinary
+// requests: a tunnel needs none of them. Priority signals are ignored, and the
+// content-length of a request that is not CONNECT is not compared with its body.
 package hbone

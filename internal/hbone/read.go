@@ -96,7 +96,7 @@ func (c *conn) onFrame(f http2.Frame) error {
 		if c.onGoAway != nil {
 			c.onGoAway(f)
 		}
-		return nil
+		return c.spend("GOAWAY frames")
 	case *http2.PushPromiseFrame:
 		return protocolError("PUSH_PROMISE, which is switched off")
 	default: // PRIORITY and what we don't know (RFC 9113 section 5.5)

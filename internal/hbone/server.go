@@ -158,8 +158,21 @@ func newRequest(s *Stream, f *http2.MetaHeadersFrame) *Request {
 	}
 }
 
-// Get returns the value of the first header field of that lower-case name, or "".
+// Get returns the value of the first header field of that lower-case name, or
+// "". It knows the pseudo-header fields as well: Get(":authority").
 func (r *Request) Get(name string) string {
+	switch name {
+	case ":method":
+		return r.Method
+	case ":authority":
+		return r.Authority
+	case ":scheme":
+		return r.Scheme
+	case ":path":
+		return r.Path
+	case ":protocol":
+		return r.Protocol
+	}
 	for _, f := range r.Header {
 		if f.Name == name {
 			return f.Value
@@ -202,7 +215,7 @@ func (s *Stream) respond(status int, header []hpack.HeaderField, end bool) error
 	c := s.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.waitRoom()
+	c.waitRoom(func() bool { return s.err != nil })
 	switch {
 	case s.err != nil:
 		return s.err

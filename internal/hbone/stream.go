@@ -296,6 +296,7 @@ func (s *Stream) abort(err error, tell func()) {
 func (s *Stream) detach(err error) {
 	s.err = err
 	s.wrote.Broadcast()
+	s.c.room.Broadcast()
 	close(s.done)
 }
 

@@ -298,6 +298,11 @@ func TestRequestAndAnswerHeaders(t *testing.T) {
 		if r.Method != "CONNECT" || r.Authority != "10.4.3.20:9080" || r.Path != "" || r.Scheme != "" {
 			t.Errorf("got %+v", r)
 		}
+		for name, want := range map[string]string{":method": "CONNECT", ":authority": "10.4.3.20:9080", ":path": "", ":scheme": "", ":protocol": "", "none": ""} {
+			if got := r.Get(name); got != want {
+				t.Errorf("Get(%s) = %q", name, got)
+			}
+		}
 		if r.Get("x-envoy-original-dst-host") != "10.4.3.20:9080" {
 			t.Errorf("got header %v", r.Header)
 		}
@@ -323,6 +328,29 @@ func TestRejectIsStatusError(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 	eventually(t, "the stream to go", func() bool { return p.client.Streams() == 0 })
+}
+
+func TestAnswersAreChecked(t *testing.T) {
+	p := newPair(t, Config{}, Config{}, func(_ context.Context, r *Request) {
+		if _, err := r.Accept(404, nil); err == nil {
+			t.Error("accepted with 404")
+		}
+		if err := r.Reject(99, nil); err == nil {
+			t.Error("rejected with 99")
+		}
+		if err := r.Reject(503, []hpack.HeaderField{{Name: "Bad Name"}}); err == nil {
+			t.Error("sent a malformed header")
+		}
+		if _, err := r.Accept(200, nil); err != nil {
+			t.Errorf("accepting at last: %v", err)
+		}
+		if err := r.Reject(503, nil); err == nil {
+			t.Error("answered twice")
+		}
+	})
+	s := p.connect(t, "a:1")
+	_, err := s.Read(make([]byte, 1))
+	wantReset(t, err, http2.ErrCodeCancel, true)
 }
 
 func TestHandlerWithoutAnswerResets(t *testing.T) {

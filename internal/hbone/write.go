@@ -183,10 +183,11 @@ func (c *conn) appendHeaders(id uint32, end bool, fields []hpack.HeaderField) {
 	c.signal()
 }
 
-// waitRoom holds back senders of HEADERS while the peer does not read. The
-// caller holds mu; the connection may have ended in between.
-func (c *conn) waitRoom() {
-	for len(c.out) >= outHeaders && !c.ended {
+// waitRoom holds back senders of HEADERS while the peer does not read, until
+// they give up: whoever changes what gaveUp tells has to wake room. The caller
+// holds mu; the connection may have ended in between.
+func (c *conn) waitRoom(gaveUp func() bool) {
+	for len(c.out) >= outHeaders && !c.ended && !gaveUp() {
 		c.room.Wait()
 	}
 }
