@@ -13,7 +13,8 @@ type document struct {
 	text  []byte
 }
 
-// documents splits a file at its "---" lines and leaves empty ones out.
+// documents splits a file where YAML begins a new document, and leaves empty ones
+// out. A YAML parser alone would read the first and pass over the rest in silence.
 func documents(data []byte) []document {
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // Windows editors' byte order mark
 	var all []document
@@ -27,33 +28,37 @@ func documents(data []byte) []document {
 	}
 	for l := range bytes.Lines(data) {
 		line++
-		if !isSeparator(l) {
+		switch {
+		case isMarker(l, "---"):
+			flush()
+			start, text = line, [][]byte{l}
+		case isMarker(l, "..."):
+			flush()
+			start = line + 1
+		default:
 			text = append(text, l)
-			continue
 		}
-		flush()
-		start = line + 1
 	}
 	flush()
 	return all
 }
 
-// isSeparator knows "---", alone or with a comment behind it.
-func isSeparator(line []byte) bool {
-	rest, ok := bytes.CutPrefix(line, []byte("---"))
-	if !ok {
-		return false
-	}
-	rest = bytes.TrimRight(rest, " \t\r\n")
-	return len(rest) == 0 || (rest[0] == ' ' || rest[0] == '\t') && bytes.TrimLeft(rest, " \t")[0] == '#'
+// isMarker knows "---", which begins a document and may be followed by content,
+// and "...", which ends one.
+func isMarker(line []byte, marker string) bool {
+	rest, ok := bytes.CutPrefix(line, []byte(marker))
+	return ok && (len(rest) == 0 || bytes.IndexByte([]byte(" \t\r\n"), rest[0]) >= 0)
 }
 
-// firstContent finds the first line that is neither empty nor a comment, -1 where
-// there is none.
+// firstContent finds the first line with content of an object, -1 where there is
+// none: only empty lines, comments, markers and YAML directives.
 func firstContent(lines [][]byte) int {
 	for i, l := range lines {
+		if isMarker(l, "---") {
+			l = l[len("---"):]
+		}
 		l = bytes.TrimSpace(l)
-		if len(l) > 0 && l[0] != '#' && string(l) != "..." && l[0] != '%' {
+		if len(l) > 0 && l[0] != '#' && l[0] != '%' {
 			return i
 		}
 	}

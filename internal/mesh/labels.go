@@ -2,7 +2,7 @@
 
 package mesh
 
-// Labels and annotations that decide who takes part (spec 1).
+// Labels and annotations that decide who takes part.
 const (
 	LabelDataplaneMode    = "istio.io/dataplane-mode"
 	DataplaneModeAmbient  = "ambient"

@@ -25,7 +25,7 @@ type Node struct {
 	PodCIDR    netip.Prefix // zero where the node has none
 }
 
-// Class says what a pod is to the mesh (spec 3, "Input model").
+// Class says what a pod is to the mesh.
 type Class int
 
 // The classes of a pod. A pod of class Outside has no entry of its own in any
@@ -56,7 +56,7 @@ type Workload struct {
 
 	Class Class
 	// NotEnrolled is why the node does not capture this pod, in words for a
-	// person, and empty where it does (spec 1, "Which pods are enrolled").
+	// person, and empty where it does.
 	NotEnrolled string
 }
 
@@ -74,7 +74,7 @@ type LeftOut struct {
 func (w *Workload) Enrolled() bool { return w.NotEnrolled == "" }
 
 // NativeHBONE reports whether the pod speaks HBONE itself: the label
-// networking.istio.io/tunnel is h2, or http as later builds wrote it (spec 3).
+// networking.istio.io/tunnel is h2, or http as later builds wrote it.
 func (w *Workload) NativeHBONE() bool {
 	switch w.Labels[LabelTunnel] {
 	case "h2", "http":
@@ -90,7 +90,7 @@ type Owner struct {
 	Name string
 }
 
-// OwnerKind is a WorkloadMetadataResource.WorkloadType (spec 3, "ECDS"). Every
+// OwnerKind is a WorkloadMetadataResource.WorkloadType of the ECDS resource. Every
 // controller without a value of its own counts as a Deployment, as in 2022.
 type OwnerKind int
 
@@ -106,7 +106,7 @@ const (
 type Service struct {
 	Namespace string
 	Name      string
-	VIP       netip.Addr // zero for a headless service
+	VIP       netip.Addr    // zero for a headless service
 	Ports     []ServicePort // by number
 }
 
