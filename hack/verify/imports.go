@@ -21,8 +21,9 @@ const module = "github.com/ambient22/ambient22/"
 func rooms() map[string][]string {
 	return map[string][]string{
 		"internal/mesh":     {},
-		"geneve":            {},
-		"ipset":             {},
+		"noderoute/nlbatch": {}, // netlink in batches, below all three
+		"geneve":            {"noderoute/nlbatch"},
+		"ipset":             {"noderoute/nlbatch"},
 		"noderoute":         {"geneve", "ipset"},
 		"envoyconfig":       {"internal/mesh"},
 		"xds":               {"envoyconfig"},
