@@ -3,6 +3,7 @@
 package envoyconfig_test
 
 import (
+	"flag"
 	"os"
 	"testing"
 
@@ -11,7 +12,9 @@ import (
 	"github.com/ambient22/ambient22/envoyconfig"
 )
 
-// TestRender shows the text form once. Set UPDATE_GOLDEN=1 to write it anew.
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// TestRender shows the text form once.
 func TestRender(t *testing.T) {
 	r, err := envoyconfig.Build(articleMesh(), envoyconfig.Options{Node: nodeA, ProxyID: "ztunnel-rts54.istio-system"})
 	if err != nil {
@@ -22,7 +25,7 @@ func TestRender(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if os.Getenv("UPDATE_GOLDEN") != "" {
+	if *update {
 		if err := os.WriteFile(golden, got, 0o644); err != nil {
 			t.Fatal(err)
 		}

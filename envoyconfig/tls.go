@@ -52,7 +52,7 @@ func meshPeers(trustDomain string) *tlsv3.CommonTlsContext_CombinedValidationCon
 	return &tlsv3.CommonTlsContext_CombinedValidationContext{
 		CombinedValidationContext: &tlsv3.CommonTlsContext_CombinedCertificateValidationContext{
 			DefaultValidationContext: &tlsv3.CertificateValidationContext{
-				// Deprecated since, and the only field that the proxies of 2022 know.
+				//lint:ignore SA1019 the only field that the proxies of 2022 know
 				MatchSubjectAltNames: []*matcherv3.StringMatcher{{
 					MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: "spiffe://" + trustDomain + "/"},
 				}},

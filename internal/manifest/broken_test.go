@@ -4,6 +4,7 @@ package manifest_test
 
 import (
 	"errors"
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,8 +16,9 @@ import (
 	"github.com/ambient22/ambient22/internal/manifest"
 )
 
-// TestBroken shows what a person reads about each kind of broken manifest. Set
-// UPDATE_GOLDEN=1 to write the texts anew.
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// TestBroken shows what a person reads about each kind of broken manifest.
 func TestBroken(t *testing.T) {
 	cases, err := filepath.Glob("testdata/broken/*.yaml")
 	if err != nil {
@@ -85,7 +87,7 @@ func dangling(t *testing.T) string {
 
 func compare(t *testing.T, golden, got string) {
 	t.Helper()
-	if os.Getenv("UPDATE_GOLDEN") != "" {
+	if *update {
 		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
