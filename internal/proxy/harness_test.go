@@ -213,7 +213,12 @@ func (p *testProxy) launch() {
 	}
 	p.process = cmd.Process
 	done := make(chan struct{})
-	go func() { cmd.Wait(); close(done) }()
+	go func() {
+		defer close(done)
+		if err := cmd.Wait(); err != nil {
+			p.t.Errorf("ztunnel %s: %v", p.node, err)
+		}
+	}()
 	p.t.Cleanup(func() {
 		cmd.Process.Signal(syscall.SIGTERM)
 		select {

@@ -98,8 +98,10 @@ type typeState struct {
 	have     map[string]string // incremental: accepted versions by name
 
 	// Per stream.
-	asked map[string]bool // nil: nothing was asked yet
-	nonce string
+	asked   map[string]bool // nil: nothing was asked yet
+	nonce   string
+	refused string        // the version of the last response, if it was refused
+	pause   time.Duration // before it is refused once more
 }
 
 // New makes a client; Run starts it.
@@ -168,7 +170,7 @@ func (c *Client) stream(ctx context.Context) error {
 	c.cfg.Handler.Connected(true)
 	defer c.cfg.Handler.Connected(false)
 	c.forget()
-	responses, failed := make(chan *response), make(chan error, 1)
+	responses, failed, late := make(chan *response), make(chan error, 1), make(chan func() error)
 	go func() {
 		for {
 			r, err := w.receive()
@@ -192,7 +194,11 @@ func (c *Client) stream(ctx context.Context) error {
 			return err
 		case <-c.changed:
 		case r := <-responses:
-			if err := c.handle(w, r); err != nil {
+			if err := c.handle(ctx, w, r, late); err != nil {
+				return err
+			}
+		case answer := <-late:
+			if err := answer(); err != nil {
 				return err
 			}
 		}
@@ -207,7 +213,7 @@ func (c *Client) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, t := range c.types {
-		t.asked, t.nonce = nil, ""
+		t.asked, t.nonce, t.refused, t.pause = nil, "", "", 0
 	}
 }
 
@@ -223,8 +229,9 @@ func (c *Client) ask(w wire) error {
 	return nil
 }
 
-// handle puts one response into effect and answers it.
-func (c *Client) handle(w wire, r *response) error {
+// handle puts one response into effect and answers it. Answers that are due
+// later go to late.
+func (c *Client) handle(ctx context.Context, w wire, r *response, late chan<- func() error) error {
 	c.mu.Lock()
 	t := c.types[r.update.TypeURL]
 	c.mu.Unlock()
@@ -235,15 +242,47 @@ func (c *Client) handle(w wire, r *response) error {
 	t.nonce = r.nonce
 	t.accept(&r.update, refused)
 	message := describe(refused)
-	if message != "" {
+	answer := func() error {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if err := w.answer(t, message); err != nil {
+			return fmt.Errorf("answering %s: %w", t.url, err)
+		}
+		return nil
+	}
+	pause := t.pace(&r.update, message != "")
+	if message != "" && pause == 0 {
 		c.cfg.Logger.Error("refusing configuration", "type", t.url, "version", r.update.Version, "error", message)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err := w.answer(t, message); err != nil {
-		return fmt.Errorf("answering %s: %w", t.url, err)
+	if pause == 0 {
+		return answer()
 	}
+	go func() {
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case late <- answer:
+		case <-ctx.Done():
+		}
+	}()
 	return nil
+}
+
+// pace is how long to wait before a refusal is sent. A server that answers each
+// refusal with the same thing again would otherwise keep both sides busy.
+func (t *typeState) pace(u *Update, refused bool) time.Duration {
+	switch {
+	case !refused:
+		t.refused, t.pause = "", 0
+	case t.refused != u.Version || u.Version == "":
+		t.refused, t.pause = u.Version, 0
+	default:
+		t.pause = min(max(2*t.pause, firstPause), time.Second)
+	}
+	return t.pause
 }
 
 // accept notes what is held now.

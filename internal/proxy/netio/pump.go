@@ -101,8 +101,8 @@ func (p *pump) note(err error, upstream bool) bool {
 
 // move copies until src ends or one side fails.
 func (p *pump) move(dst, src Conn, n *atomic.Int64) (readErr, writeErr error) {
-	if d, ok := dst.(TCP); ok {
-		if s, ok := src.(TCP); ok {
+	if d, ok := asTCP(dst); ok {
+		if s, ok := asTCP(src); ok {
 			return splice(d, s, n)
 		}
 	}
@@ -123,6 +123,18 @@ func (p *pump) move(dst, src Conn, n *atomic.Int64) (readErr, writeErr error) {
 			return err, nil
 		}
 	}
+}
+
+// Wrapper is a Conn that only adds something to another's end.
+type Wrapper interface{ Unwrap() Conn }
+
+// asTCP finds the socket in a Conn that is nothing but one.
+func asTCP(c Conn) (TCP, bool) {
+	if w, ok := c.(Wrapper); ok {
+		c = w.Unwrap()
+	}
+	t, ok := c.(TCP)
+	return t, ok
 }
 
 // splice lets the kernel move the bytes from socket to socket.

@@ -18,6 +18,7 @@ import (
 	serverv3 "github.com/envoyproxy/go-control-plane/pkg/server/v3"
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 )
 
 // Server is an xDS server for one proxy. It is built on Envoy's own Go control
@@ -102,7 +103,7 @@ func (s *Server) Set(r *Resources, secrets []*tlsv3.Secret) error {
 func list[T types.Resource](in []T) []types.Resource {
 	out := make([]types.Resource, len(in))
 	for i, r := range in {
-		out[i] = r
+		out[i] = proto.Clone(r).(T) // the test goes on changing its own
 	}
 	return out
 }

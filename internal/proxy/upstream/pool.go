@@ -50,17 +50,20 @@ func (c *Cluster) connectTunnel(ctx context.Context, t *Tunnel, addr netip.AddrP
 			return nil, err
 		}
 		s, err := conn.client.Connect(ctx, t.Authority, t.Header)
-		c.pool.used(conn)
-		var unprocessed *hbone.UnprocessedError
-		if errors.As(err, &unprocessed) && !fresh {
-			continue
-		}
 		if err != nil {
+			c.pool.giveBack(conn)
+			var unprocessed *hbone.UnprocessedError
+			if errors.As(err, &unprocessed) && !fresh {
+				continue
+			}
 			return nil, err
 		}
 		c.stats.requests.Inc()
 		c.stats.requestsActive.Inc()
-		return &Stream{Conn: TunnelStream{s}, Local: conn.local, done: c.stats.requestsActive.Dec}, nil
+		return &Stream{Conn: TunnelStream{s}, Local: conn.local, done: func() {
+			c.stats.requestsActive.Dec()
+			c.pool.giveBack(conn)
+		}}, nil
 	}
 }
 
@@ -84,7 +87,11 @@ type tunnelConn struct {
 	client *hbone.Client
 	cert   *secret.Value // whose identity it carries, in which version
 	local  string
-	idle   bool // no stream was open at the last sweep
+	limit  uint32 // streams at the same time
+
+	// Guarded by the pool.
+	load int  // streams that were given out and not given back
+	idle bool // there was none at the last sweep, and none since
 }
 
 // dialing is a connection on its way, for everybody who waits for it.
@@ -94,19 +101,18 @@ type dialing struct {
 	err  error
 }
 
-// get is a connection that takes another stream; fresh wants one that is not
-// there yet.
+// get gives out a stream of a connection; fresh wants a connection that is not
+// there yet. It is to be given back when the stream has ended.
 func (p *pool) get(ctx context.Context, addr netip.AddrPort, fresh bool) (*tunnelConn, error) {
 	ctx, cancel := p.c.connectTimeout(ctx)
 	defer cancel()
 	for {
 		p.mu.Lock()
 		d := p.dest(addr)
-		if !fresh {
-			if conn := p.usable(d); conn != nil {
-				p.mu.Unlock()
-				return conn, nil
-			}
+		if conn := p.usable(d); conn != nil && !fresh {
+			conn.take()
+			p.mu.Unlock()
+			return conn, nil
 		}
 		wait := d.dialing
 		if wait == nil {
@@ -123,19 +129,47 @@ func (p *pool) get(ctx context.Context, addr netip.AddrPort, fresh bool) (*tunne
 		if wait.err != nil {
 			return nil, wait.err
 		}
-		if wait.conn.client.CanTakeStream() || fresh {
-			return wait.conn, nil
+		if conn := p.claim(wait.conn); conn != nil {
+			return conn, nil
 		}
 	}
 }
 
-// used notes that conn was asked for a stream. Of a pool that has ended meanwhile
-// it is closed when that stream is.
-func (p *pool) used(conn *tunnelConn) {
+// claim gives out a stream of a connection that was just opened, unless the
+// others who waited for it have taken them all.
+func (p *pool) claim(conn *tunnelConn) *tunnelConn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	conn.idle = false
-	if p.ended {
+	if !conn.hasRoom() {
+		return nil
+	}
+	conn.take()
+	return conn
+}
+
+// maxStreams is how many streams one connection carries where the cluster names
+// no number. It is also what this project's own server admits.
+const maxStreams = 1024
+
+// hasRoom reports whether the connection takes another stream. What was given
+// out counts from then on, and not only when the request is sent, because
+// whoever asks for one too many would wait until another ends.
+func (c *tunnelConn) hasRoom() bool {
+	return c.load < int(c.limit) && c.client.CanTakeStream()
+}
+
+func (c *tunnelConn) take() {
+	c.load++
+	c.idle = false
+}
+
+// giveBack notes the end of a stream. A connection of a pool that has ended
+// meanwhile is closed with its last one.
+func (p *pool) giveBack(conn *tunnelConn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	conn.load--
+	if p.ended && conn.load == 0 {
 		conn.leave()
 	}
 }
@@ -163,7 +197,7 @@ func (p *pool) usable(d *dest) *tunnelConn {
 			continue
 		}
 		kept = append(kept, conn)
-		if found == nil && conn.client.CanTakeStream() {
+		if found == nil && conn.hasRoom() {
 			found = conn
 		}
 	}
@@ -228,9 +262,11 @@ func (p *pool) open(ctx context.Context, addr netip.AddrPort) (*tunnelConn, erro
 		return nil, err
 	}
 	limits := p.c.Config.HTTP2
-	cfg := hbone.Config{KeepAlive: keepAlive, MaxStreams: limits.MaxStreams, StreamWindow: limits.StreamWindow, ConnWindow: limits.ConnWindow}
-	local := netio.AddrPort(tcp.LocalAddr()).String()
-	conn := &tunnelConn{local: local}
+	conn := &tunnelConn{local: netio.AddrPort(tcp.LocalAddr()).String(), limit: limits.MaxStreams}
+	if conn.limit == 0 {
+		conn.limit = maxStreams
+	}
+	cfg := hbone.Config{KeepAlive: keepAlive, MaxStreams: conn.limit, StreamWindow: limits.StreamWindow, ConnWindow: limits.ConnWindow}
 	if t := p.c.Config.Socket.TLS; t == nil {
 		conn.client, err = hbone.NewClient(tcp, cfg)
 	} else {

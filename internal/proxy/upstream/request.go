@@ -43,6 +43,9 @@ type Stream struct {
 	done  func()
 }
 
+// Unwrap is the connection below.
+func (s *Stream) Unwrap() netio.Conn { return s.Conn }
+
 // Close closes the stream and counts it as ended.
 func (s *Stream) Close() error {
 	err := s.Conn.Close()

@@ -56,7 +56,7 @@ func (p *pool) sweepOnce() bool {
 		p.usable(d) // drops the broken and the outdated
 		kept := d.conns[:0]
 		for _, conn := range d.conns {
-			unused := conn.client.Streams() == 0
+			unused := conn.load == 0
 			if unused && conn.idle {
 				conn.leave()
 				continue
@@ -81,7 +81,9 @@ func (p *pool) drain() {
 	p.ended = true
 	for _, d := range p.dests {
 		for _, conn := range d.conns {
-			conn.leave()
+			if conn.load == 0 {
+				conn.leave()
+			}
 		}
 		d.conns = nil
 	}
