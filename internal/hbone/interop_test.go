@@ -4,7 +4,6 @@ package hbone
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -16,12 +15,28 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// netHTTPServer serves one connection with the HTTP/2 server of x/net.
+// cleartextHTTP2 makes net/http speak HTTP/2 without TLS, and nothing else.
+func cleartextHTTP2() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetUnencryptedHTTP2(true)
+	return p
+}
+
+// netHTTPServer serves one connection with net/http's HTTP/2 server.
 func netHTTPServer(t *testing.T, h http.HandlerFunc) *Client {
 	checkGoroutines(t)
-	a, b := tcpPair(t)
-	go (&http2.Server{}).ServeConn(b, &http2.ServeConnOpts{Handler: h})
-	client, err := NewClient(a, Config{})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: h, Protocols: cleartextHTTP2()}
+	go server.Serve(l)
+	t.Cleanup(func() { server.Close() })
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := NewClient(conn, Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,27 +106,28 @@ func TestClientIsResetByNetHTTP(t *testing.T) {
 	wantReset(t, err, http2.ErrCodeInternal, true)
 }
 
-// netHTTPClient is the HTTP/2 client of x/net on one connection to our server.
-func netHTTPClient(t *testing.T, handle func(context.Context, *Request)) *http2.ClientConn {
+// netHTTPClient is net/http's HTTP/2 client, and every connection it makes
+// leads to our server.
+func netHTTPClient(t *testing.T, handle func(context.Context, *Request)) *http.Transport {
 	checkGoroutines(t)
-	a, b := tcpPair(t)
-	served := make(chan error, 1)
-	go func() { served <- Serve(t.Context(), b, Config{}, handle) }()
-	tr := &http2.Transport{AllowHTTP: true, DialTLSContext: func(context.Context, string, string, *tls.Config) (net.Conn, error) { return a, nil }}
-	cc, err := tr.NewClientConn(a)
-	if err != nil {
-		t.Fatal(err)
+	ctx, cancel := context.WithCancel(context.Background())
+	var serving sync.WaitGroup
+	tr := &http.Transport{Protocols: cleartextHTTP2()}
+	tr.DialContext = func(context.Context, string, string) (net.Conn, error) {
+		a, b := tcpPair(t)
+		serving.Go(func() { Serve(ctx, b, Config{}, handle) })
+		return a, nil
 	}
 	t.Cleanup(func() {
-		cc.Close()
-		within(t, "Serve to return", func() { <-served })
+		cancel()
+		within(t, "Serve to return", serving.Wait)
 	})
-	return cc
+	return tr
 }
 
 func TestServerAgainstNetHTTP(t *testing.T) {
 	const size = 16 << 20
-	cc := netHTTPClient(t, func(_ context.Context, r *Request) {
+	tr := netHTTPClient(t, func(_ context.Context, r *Request) {
 		if r.Method != "CONNECT" {
 			r.Reject(404, nil)
 			return
@@ -124,8 +140,8 @@ func TestServerAgainstNetHTTP(t *testing.T) {
 	for i := range 4 {
 		wg.Go(func() {
 			src, sent := randomBytes(byte(i), size)
-			req, _ := http.NewRequestWithContext(t.Context(), http.MethodConnect, "https://10.4.3.20:9080", io.NopCloser(src))
-			resp, err := cc.RoundTrip(req)
+			req, _ := http.NewRequestWithContext(t.Context(), http.MethodConnect, "http://10.4.3.20:9080", io.NopCloser(src))
+			resp, err := tr.RoundTrip(req)
 			if err != nil {
 				t.Error(err)
 				return
@@ -138,19 +154,19 @@ func TestServerAgainstNetHTTP(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://10.4.3.20:9080/productpage", nil)
-	resp, err := cc.RoundTrip(req)
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://10.4.3.20:9080/productpage", nil)
+	resp, err := tr.RoundTrip(req)
 	if err != nil || resp.StatusCode != 404 {
 		t.Errorf("GET: %v, %v", resp, err)
 	}
 }
 
 func TestServerResetsNetHTTP(t *testing.T) {
-	cc := netHTTPClient(t, accept(t, func(s *Stream) { s.Reset(http2.ErrCodeConnect) }))
+	tr := netHTTPClient(t, accept(t, func(s *Stream) { s.Reset(http2.ErrCodeConnect) }))
 	body, end := io.Pipe()
 	defer end.Close()
-	req, _ := http.NewRequestWithContext(t.Context(), http.MethodConnect, "https://a:1", body)
-	resp, err := cc.RoundTrip(req)
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodConnect, "http://a:1", body)
+	resp, err := tr.RoundTrip(req)
 	if err == nil {
 		_, err = resp.Body.Read(make([]byte, 1))
 	}
