@@ -160,7 +160,7 @@ func TestLargeBodiesBothWays(t *testing.T) {
 func TestResetPasses(t *testing.T) {
 	p, a, b := both(t, true)
 	fromServer := make(chan error, 1)
-	serve(t, p.productpage, "10.4.3.20:9080", func(c *net.TCPConn) {
+	handle := func(c *net.TCPConn) {
 		// The first byte says who resets.
 		first := make([]byte, 1)
 		if _, err := io.ReadFull(c, first); err != nil {
@@ -173,8 +173,10 @@ func TestResetPasses(t *testing.T) {
 		}
 		_, err := c.Read(first)
 		fromServer <- err
-	})
-	for _, to := range []string{"10.8.14.226:9080", "10.4.3.20:9080"} {
+	}
+	serve(t, p.productpage, "10.4.3.20:9080", handle)
+	serve(t, p.productpage, "10.9.9.9:80", handle)
+	for _, to := range []string{"10.8.14.226:9080", "10.4.3.20:9080", "10.9.9.9:80"} {
 		for _, who := range []string{"s", "c"} {
 			c, err := p.sleep.dial(to)
 			if err != nil {
