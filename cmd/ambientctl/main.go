@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"syscall"
 
@@ -57,12 +56,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return 0
 	}
 	var code exitCode
-	var exit *exec.ExitError
 	switch {
 	case errors.As(err, &code):
 		return int(code)
-	case errors.As(err, &exit) && exit.ExitCode() > 0:
-		return exit.ExitCode()
 	case !errors.Is(err, errShown):
 		fmt.Fprintln(stderr, "ambientctl:", err)
 	}

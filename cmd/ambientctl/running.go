@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"os/exec"
 
 	"github.com/spf13/cobra"
 
@@ -35,7 +36,12 @@ func execIn(ctx context.Context, l *lab.Lab, s streams, host string, argv []stri
 		return err
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.in, s.out, s.err
-	return cmd.Run()
+	err = cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Exited() {
+		return exitCode(exit.ExitCode())
+	}
+	return err
 }
 
 func labVerify(s streams, o *labFlags) *cobra.Command {

@@ -49,7 +49,8 @@ func checkListings(t *testing.T, results []listing.Result) {
 		if r.Status != want {
 			t.Errorf("listing %02d (%s): %s, want %s\n%s\nthe output:\n%s", r.Number, r.Title, r.Status, want, r.Detail, r.Output)
 		}
-		if want == listing.Differs && !strings.Contains(r.Detail, "vxlan id") {
+		ofTheDevice := strings.Contains(r.Detail, "vxlan id") || strings.Contains(r.Detail, "maxmtu 65535")
+		if want == listing.Differs && !ofTheDevice {
 			t.Errorf("listing %02d differs in more than the kind of tunnel: %s", r.Number, r.Detail)
 		}
 	}

@@ -64,7 +64,7 @@ var callCases = []callCase{
 	},
 	{
 		name: "the kubelet's probe of a captured pod", from: "node-b", url: "http://10.4.3.20:9080/health", seen: "10.4.3.1", wire: "",
-		moves: [][3]string{{"node-b", "mangle", "-A ztunnel-INPUT -m mark --mark 0x220/0x220 -j CONNMARK --save-mark --nfmask 0x220 --ctmask 0x220"}},
+		moves: [][3]string{{"node-b", "mangle", "-A ztunnel-OUTPUT -s 10.4.3.1/32 -j MARK --set-xmark 0x220/0xffffffff"}},
 		stays: [][3]string{{"ztunnel-b", "mangle", "-A PREROUTING -i pistioin -p tcp -j TPROXY --on-port 15006 " + tproxyOn}},
 	},
 	{
