@@ -122,17 +122,29 @@ func (b *syncBuffer) String() string {
 	return b.b.String()
 }
 
-// newProxy prepares the ztunnel of the article's node "a" or "b" in ns; start
-// starts it.
+// newProxy prepares the ztunnel of the article's node "a" or "b" in ns, with an
+// xDS server of its own; start starts it.
 func newProxy(t testing.TB, node string, ns *netns, ca *proxytest.CA, delta bool) *testProxy {
 	t.Helper()
-	dir := t.TempDir()
-	socket := filepath.Join(dir, "x.sock")
+	socket := filepath.Join(t.TempDir(), "x.sock")
+	p := newChild(t, node, ns, socket, delta)
 	server, err := proxytest.Serve(socket)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Stop)
+	p.server, p.socket, p.ca = server, socket, ca
+	if p.res, err = proxytest.Article(node); err != nil {
+		t.Fatal(err)
+	}
+	p.issue()
+	p.push()
+	return p
+}
+
+// newChild prepares a ztunnel that takes its configuration from socket.
+func newChild(t testing.TB, node string, ns *netns, socket string, delta bool) *testProxy {
+	t.Helper()
 	o := bootstrap.Default()
 	o.PodName, o.PodNamespace, o.PodIP, o.NodeName = "ztunnel-"+node, "istio-system", netip.MustParseAddr("10.4.4.18"), "node-"+node
 	o.XDSSocket, o.Delta = socket, delta
@@ -144,15 +156,10 @@ func newProxy(t testing.TB, node string, ns *netns, ca *proxytest.CA, delta bool
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &testProxy{t: t, node: node, ns: ns, server: server, socket: socket, file: filepath.Join(dir, "bootstrap"), ca: ca, access: &syncBuffer{}, log: &syncBuffer{}}
+	p := &testProxy{t: t, node: node, ns: ns, file: filepath.Join(t.TempDir(), "bootstrap"), access: &syncBuffer{}, log: &syncBuffer{}}
 	if err := os.WriteFile(p.file, raw, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if p.res, err = proxytest.Article(node); err != nil {
-		t.Fatal(err)
-	}
-	p.issue()
-	p.push()
 	return p
 }
 

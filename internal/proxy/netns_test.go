@@ -144,6 +144,8 @@ func newPath(t testing.TB) *path {
 	ztunnel(p.ztunnelA, "10.4.4.18", "10.4.4.19/32", "10.4.3.14")
 	ztunnel(p.ztunnelB, "10.4.3.14", "10.4.3.20/32", "10.4.4.18")
 	p.ztunnelB.ip("route add 10.9.9.9/32 dev pod")
+	// Nobody translates the services' addresses here.
+	p.ztunnelA.ip("route add unreachable 10.8.0.0/16")
 	p.ztunnelA.iptables("mangle",
 		// What sleep sends is captured; what is on its way back to a pod whose
 		// address ztunnel has used is its own.
