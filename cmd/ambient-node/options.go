@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/ambient22/ambient22/geneve"
+	"github.com/ambient22/ambient22/internal/kube"
+	"github.com/ambient22/ambient22/internal/mesh"
+	"github.com/ambient22/ambient22/noderoute"
+)
+
+// options are the flags, as they are typed.
+type options struct {
+	node      string
+	manifests string
+
+	trustDomain       string
+	meshMode          string
+	disabledSelectors []string
+
+	iptables   string
+	tunnel     string
+	tunnelPort uint16
+	stateDir   string
+	resync     time.Duration
+
+	xdsSocket   string
+	xdsAllowUID []uint
+
+	caDir   string
+	certTTL time.Duration
+
+	httpAddr  string
+	logLevel  string
+	logFormat string
+}
+
+// nodeFlags are those that say how to work on the node; every command has them.
+func (o *options) nodeFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.stateDir, "state-dir", "/run/ambient22", "where the node's earlier sysctls are remembered until cleanup")
+	f.StringVar(&o.iptables, "iptables", "auto", "kernel interface of iptables: auto (the one the node uses), nft or legacy")
+	f.StringVar(&o.tunnel, "tunnel", "geneve", "tunnel devices: geneve, or vxlan on kernels that have no Geneve (ztunnel init needs the same)")
+	f.Uint16Var(&o.tunnelPort, "tunnel-port", geneve.DefaultPort, "UDP port of the tunnel devices and of the rule that lets them pass")
+}
+
+// meshFlags are those that say which mesh the node belongs to.
+func (o *options) meshFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.node, "node", "", "name of this node (required)")
+	f.StringVar(&o.manifests, "manifests", "", "folder of Kubernetes manifests that describe the mesh (required)")
+	f.StringVar(&o.trustDomain, "trust-domain", mesh.DefaultTrustDomain, "SPIFFE trust domain")
+	f.StringVar(&o.meshMode, "mesh-mode", "default", "who takes part: off, default (labelled namespaces), on (all namespaces)")
+	f.StringArrayVar(&o.disabledSelectors, "disabled-selector", nil, "label selector of namespaces that never take part (repeatable)")
+}
+
+// serveFlags are those of the running controller.
+func (o *options) serveFlags(f *pflag.FlagSet) {
+	f.DurationVar(&o.resync, "resync", 30*time.Second, "how often the kernel is compared with the plan when nothing changed")
+	f.StringVar(&o.xdsSocket, "xds-socket", "/run/ambient22/xds.sock", "Unix socket on which xDS and SDS are served")
+	f.UintSliceVar(&o.xdsAllowUID, "xds-allow-uid", []uint{0}, "user id that may connect to the socket (repeatable)")
+	f.StringVar(&o.caDir, "ca-dir", "/var/lib/ambient22/ca", "folder of the embedded CA; made on first use, shared by controllers that share a mesh")
+	f.DurationVar(&o.certTTL, "cert-ttl", 24*time.Hour, "lifetime of workload certificates; they are renewed at about half of it")
+	f.StringVar(&o.httpAddr, "http-addr", "127.0.0.1:15014", "address of /healthz, /readyz and /metrics")
+	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
+}
+
+// nodeOptions checks the node flags.
+func (o *options) nodeOptions() (noderoute.Options, geneve.Kind, error) {
+	variant, err1 := noderoute.ParseVariant(o.iptables)
+	kind, err2 := geneve.ParseKind(o.tunnel)
+	var err3 error
+	if o.tunnelPort == 0 {
+		err3 = errors.New("--tunnel-port: 0 is no port; the default is 6081")
+	}
+	if err := errors.Join(flagError("--iptables", err1), flagError("--tunnel", err2), err3); err != nil {
+		return noderoute.Options{}, kind, err
+	}
+	return noderoute.Options{IPTables: variant, StateDir: o.stateDir}, kind, nil
+}
+
+// meshOptions checks the mesh flags.
+func (o *options) meshOptions() (kube.Options, error) {
+	var missing []error
+	if o.node == "" {
+		missing = append(missing, errors.New("--node is required: the name of this node in the manifests"))
+	}
+	if o.manifests == "" {
+		missing = append(missing, errors.New("--manifests is required: a folder of Kubernetes YAML (Node, Namespace, Pod, Service, EndpointSlice)"))
+	}
+	mode, err := kube.ParseMode(o.meshMode)
+	missing = append(missing, flagError("--mesh-mode", err))
+	selectors, err := kube.ParseSelectors(o.disabledSelectors)
+	missing = append(missing, flagError("--disabled-selector", err))
+	if err := errors.Join(missing...); err != nil {
+		return kube.Options{}, err
+	}
+	return kube.Options{TrustDomain: o.trustDomain, Mode: mode, DisabledSelectors: selectors, Node: o.node}, nil
+}
+
+// checkServe checks the flags of the running controller that nobody else checks.
+func (o *options) checkServe() error {
+	_, _, err := net.SplitHostPort(o.httpAddr)
+	if o.resync < time.Second {
+		err = errors.Join(err, fmt.Errorf("--resync: %v is shorter than a second", o.resync))
+	}
+	return flagError("--http-addr", err)
+}
+
+// uids are the users who may ask for configuration and certificates.
+func (o *options) uids() []uint32 {
+	uids := make([]uint32, len(o.xdsAllowUID))
+	for i, uid := range o.xdsAllowUID {
+		uids[i] = uint32(uid)
+	}
+	return uids
+}
+
+// logger writes structured log lines to w.
+func (o *options) logger(w io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
+		return nil, flagError("--log-level", err)
+	}
+	settings := &slog.HandlerOptions{Level: level}
+	switch o.logFormat {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, settings)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, settings)), nil
+	}
+	return nil, fmt.Errorf("--log-format: %q is neither text nor json", o.logFormat)
+}
+
+func flagError(flag string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", flag, err)
+}

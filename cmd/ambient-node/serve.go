@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ambient22/ambient22/envoyconfig"
+	"github.com/ambient22/ambient22/internal/agent"
+	"github.com/ambient22/ambient22/internal/ca"
+	"github.com/ambient22/ambient22/internal/manifest"
+	"github.com/ambient22/ambient22/internal/mesh"
+	"github.com/ambient22/ambient22/noderoute"
+	"github.com/ambient22/ambient22/xds"
+)
+
+// serve runs the controller until ctx ends. It leaves the data path standing.
+func serve(ctx context.Context, o *options, logs io.Writer) error {
+	settings, tunnel, err1 := o.nodeOptions()
+	source, err2 := o.meshOptions()
+	log, err3 := o.logger(logs)
+	if err := errors.Join(err1, err2, err3, o.checkServe()); err != nil {
+		return err
+	}
+	release, err := agent.Lock(o.stateDir)
+	if err != nil {
+		return err
+	}
+	defer release()
+
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	authority, err := ca.Open(o.caDir, ca.Options{TrustDomain: o.trustDomain, TTL: o.certTTL})
+	if err != nil {
+		return err
+	}
+	node, err := noderoute.New(settings)
+	if err != nil {
+		return err
+	}
+	defer node.Close()
+	server := xds.New(xds.Config{Secrets: authority, AllowUIDs: o.uids(), Log: log, Registerer: registry})
+	controller := agent.New(agent.Config{
+		NodeName: o.node, Tunnel: tunnel, TunnelPort: o.tunnelPort, Resync: o.resync,
+		Source: func(ctx context.Context, deliver func(*mesh.Snapshot, error)) error {
+			return manifest.Watch(ctx, o.manifests, source, deliver)
+		},
+		Node: node, XDS: server, Identities: authority, Log: log, Metrics: agent.NewMetrics(registry),
+	})
+	for _, hole := range envoyconfig.Article.Holes() {
+		log.Warn("open by design of the article profile", "hole", hole)
+	}
+	log.Info("starting", "node", o.node, "manifests", o.manifests, "tunnel", o.tunnel, "xds", o.xdsSocket)
+	err = together(ctx,
+		func(ctx context.Context) error { return controller.Run(ctx) },
+		func(ctx context.Context) error { return authority.Run(ctx) },
+		func(ctx context.Context) error { return serveXDS(ctx, server, o.xdsSocket) },
+		func(ctx context.Context) error { return serveHTTP(ctx, controller.Handler(registry), o.httpAddr) },
+	)
+	if err != nil {
+		return err
+	}
+	log.Info("stopped; the data path stays as it is")
+	return nil
+}
+
+// together runs all parts until one of them fails or ctx ends.
+func together(ctx context.Context, parts ...func(context.Context) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, part := range parts {
+		group.Go(func() error { return part(ctx) })
+	}
+	return group.Wait()
+}
+
+// serveXDS serves ADS and SDS on the Unix socket. Everybody may open it: who may
+// speak is decided by the peer's user id, which the kernel vouches for.
+func serveXDS(ctx context.Context, server *xds.Server, socket string) error {
+	listener, err := xds.Listen(socket, xds.WithMode(0o666))
+	if err != nil {
+		return err
+	}
+	return server.Serve(ctx, listener)
+}
+
+// serveHTTP serves health, readiness and metrics.
+func serveHTTP(ctx context.Context, handler http.Handler, addr string) error {
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("listening for health and metrics: %w", err)
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+	stop := context.AfterFunc(ctx, func() { server.Close() })
+	defer stop()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving health and metrics: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ambient22/ambient22/envoyconfig"
+	"github.com/ambient22/ambient22/geneve"
+	"github.com/ambient22/ambient22/internal/mesh"
+	"github.com/ambient22/ambient22/noderoute"
+)
+
+// Source follows a mesh until ctx ends. It delivers every snapshot, and every
+// reason why what it found can't be one; after such an error the last good
+// snapshot stays in force.
+type Source func(ctx context.Context, deliver func(*mesh.Snapshot, error)) error
+
+// Node is what the agent asks of the node it runs on. *noderoute.Node is one.
+type Node interface {
+	Preflight(context.Context, noderoute.HostConfig) ([]noderoute.Problem, error)
+	Apply(context.Context, noderoute.HostConfig) (noderoute.Result, error)
+	Cleanup(context.Context) (noderoute.Result, error)
+}
+
+// XDS is where finished resources go. *xds.Server is one.
+type XDS interface {
+	Set(*envoyconfig.Resources) error
+}
+
+// Identities are the certificates that are kept for the node. *ca.Authority is one.
+type Identities interface {
+	Retain(identities []string)
+}
+
+// Config is one node's agent.
+type Config struct {
+	NodeName   string
+	Tunnel     geneve.Kind
+	TunnelPort uint16
+	Resync     time.Duration // how often the kernel is compared with the plan without a change
+	Source     Source
+	Node       Node
+	XDS        XDS
+	Identities Identities
+	Log        *slog.Logger
+	Metrics    *Metrics
+}
+
+// Agent keeps one node true to the mesh. Its methods may be called from several
+// goroutines.
+type Agent struct {
+	Config
+	wake chan struct{} // capacity 1: a change is waiting
+
+	mu     sync.Mutex
+	latest *mesh.Snapshot
+	state  State
+}
+
+// State is how far the agent has come, for readiness.
+type State struct {
+	Served     bool  // the latest snapshot is what the ztunnel is offered
+	Programmed bool  // the node agrees with the latest snapshot
+	Err        error // why not, from the last attempt
+}
+
+// New returns an agent that does nothing until Run.
+func New(c Config) *Agent {
+	return &Agent{Config: c, wake: make(chan struct{}, 1)}
+}
+
+// State reports the outcome of the last attempt.
+func (a *Agent) State() State {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.state
+}
+
+// Run follows the source until ctx ends. It returns an error only where nothing
+// was put on the node: the first snapshot can't be used, or the node can't
+// carry the data path. Later failures are logged, counted and tried again.
+func (a *Agent) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var source sync.WaitGroup
+	source.Go(func() {
+		if err := a.Source(ctx, a.deliver(cancel)); err != nil && ctx.Err() == nil {
+			cancel(fmt.Errorf("following the mesh: %w", err))
+		}
+	})
+	defer source.Wait()
+	err := a.loop(ctx)
+	cancel(err)
+	return err
+}
+
+// deliver takes what the source found. Before there is a first snapshot an error
+// is fatal, because there is nothing to go on with.
+func (a *Agent) deliver(fail context.CancelCauseFunc) func(*mesh.Snapshot, error) {
+	return func(s *mesh.Snapshot, err error) {
+		a.mu.Lock()
+		first := a.latest == nil
+		if err == nil {
+			a.latest = s
+		}
+		a.mu.Unlock()
+		switch {
+		case err == nil:
+			select {
+			case a.wake <- struct{}{}:
+			default:
+			}
+		case first:
+			fail(err)
+		default:
+			a.Metrics.sourceErrors.Inc()
+			a.Log.Error("the change was not taken; what ran before goes on", "err", err)
+		}
+	}
+}
+
+// loop is the only place that changes anything.
+func (a *Agent) loop(ctx context.Context) error {
+	resync := time.NewTicker(a.Resync)
+	defer resync.Stop()
+	var pass pass
+	for {
+		select {
+		case <-ctx.Done():
+			if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+				return err
+			}
+			return nil
+		case <-a.wake:
+		case <-resync.C:
+		case <-pass.again():
+		}
+		a.mu.Lock()
+		snapshot := a.latest
+		a.mu.Unlock()
+		if snapshot == nil {
+			continue
+		}
+		state := a.sync(ctx, snapshot, &pass)
+		if state.Err != nil && !pass.installed && ctx.Err() == nil {
+			return state.Err
+		}
+		a.mu.Lock()
+		a.state = state
+		a.mu.Unlock()
+	}
+}
