@@ -9,12 +9,19 @@ import (
 	"strconv"
 
 	matcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
+	networkv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/matching/common_inputs/network/v3"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/ambient22/ambient22/internal/proxy/match"
 )
 
-const inputType = "envoy.extensions.matching.common_inputs.network.v3."
+// The names of the inputs that can be matched.
+var (
+	destinationPort = proto.MessageName(&networkv3.DestinationPortInput{})
+	destinationIP   = proto.MessageName(&networkv3.DestinationIPInput{})
+	sourceIP        = proto.MessageName(&networkv3.SourceIPInput{})
+)
 
 // tree decodes one level of a matcher and everything below it.
 func tree(m *matcherv3.Matcher) (*match.Node, error) {
@@ -24,11 +31,11 @@ func tree(m *matcherv3.Matcher) (*match.Node, error) {
 	}
 	n := &match.Node{}
 	switch name := t.GetInput().GetTypedConfig().MessageName(); name {
-	case inputType + "DestinationPortInput":
+	case destinationPort:
 		n.Input, n.Ports = match.DestinationPort, make(map[uint16]match.Outcome)
-	case inputType + "DestinationIPInput":
+	case destinationIP:
 		n.Input, n.IPs = match.DestinationIP, make(map[netip.Addr]match.Outcome)
-	case inputType + "SourceIPInput":
+	case sourceIP:
 		n.Input, n.IPs = match.SourceIP, make(map[netip.Addr]match.Outcome)
 	default:
 		return nil, fmt.Errorf("matcher_tree.input: type %s is not supported here", name)
