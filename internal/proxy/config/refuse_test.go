@@ -171,7 +171,7 @@ func TestRefusedListeners(t *testing.T) {
 			l.FilterChainMatcher.MatcherType = &matcherv3.Matcher_MatcherList_{MatcherList: &matcherv3.Matcher_MatcherList{}}
 		}, []string{"filter_chain_matcher.matcher_list"}},
 		"matcher input": {"ztunnel_outbound", func(t *testing.T, l L) {
-			l.FilterChainMatcher.GetMatcherTree().Input.TypedConfig.TypeUrl = "type.googleapis.com/" + inputType + "SourcePortInput"
+			l.FilterChainMatcher.GetMatcherTree().Input.TypedConfig.TypeUrl = "type.googleapis.com/envoy.extensions.matching.common_inputs.network.v3.SourcePortInput"
 		}, []string{"matcher_tree.input.typed_config", "SourcePortInput"}},
 		"set_dst_address with content": {"outbound_tunnel_lis_" + sleep, func(t *testing.T, l L) {
 			edit(t, l.ListenerFilters[0].GetTypedConfig(), func(s *xdstypev3.TypedStruct) {

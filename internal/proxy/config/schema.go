@@ -104,9 +104,9 @@ func matcherSchema() strict.Schema {
 		"xds.type.matcher.v3.Matcher.MatcherTree.MatchMap": {"map": nil},
 		"xds.type.matcher.v3.Matcher.OnMatch":              {"matcher": nil, "action": nil},
 		"xds.core.v3.TypedExtensionConfig":                 {"name": nil, "typed_config": nil},
-		inputType + "DestinationPortInput":                 {},
-		inputType + "DestinationIPInput":                   {},
-		inputType + "SourceIPInput":                        {},
+		destinationPort:                                    {},
+		destinationIP:                                      {},
+		sourceIP:                                           {},
 	}
 }
 
