@@ -120,7 +120,8 @@ func output(t *testing.T, l *Lab, host string, argv ...string) string {
 // ctl runs ambientctl and returns its exit code and streams.
 func ctl(t *testing.T, stdin string, args ...string) (int, string, string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), filepath.Join(binDir, "ambientctl"), args...)
+	// Clean-ups run when the test's context has ended.
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), filepath.Join(binDir, "ambientctl"), args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
 	err := cmd.Run()

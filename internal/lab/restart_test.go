@@ -97,13 +97,9 @@ func TestKilledZtunnels(t *testing.T) {
 // nodeDump is what a node prints about everything the node controller touches.
 func nodeDump(t *testing.T, l *Lab, host string) map[string]string {
 	t.Helper()
-	// Fresh IPv6 addresses are on trial for a second, and so are their routes.
-	eventually(t, "the addresses have settled", func() error {
-		if strings.Contains(output(t, l, host, "ip", "addr"), "tentative") {
-			return errors.New("an address is tentative")
-		}
-		return nil
-	})
+	if err := l.settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	dump := map[string]string{}
 	for _, command := range []string{
 		"iptables-nft-save", "iptables-legacy-save", "ip rule", "ip route show table all", "ip -d link", "ip addr", "ipset list",

@@ -12,6 +12,7 @@ import (
 
 // Verify compares every listing of the article with what the running lab prints
 // for the same command. A command that fails is a failed listing, not an error.
+// The system is given the moment that new addresses take to settle.
 func (l *Lab) Verify(ctx context.Context) ([]listing.Result, error) {
 	folder, err := fs.Sub(l.folder, "listings")
 	if err != nil {
@@ -19,6 +20,9 @@ func (l *Lab) Verify(ctx context.Context) ([]listing.Result, error) {
 	}
 	set, err := listing.Load(folder)
 	if err != nil {
+		return nil, err
+	}
+	if err := l.settle(ctx); err != nil {
 		return nil, err
 	}
 	ask := &asker{lab: l, seen: map[string]answer{}}
