@@ -19,6 +19,9 @@ func driverModules() []string {
 // program started in a slow machine. Anything else is still loaded on demand, from the kernel's whole tree.
 func labModules() []string {
 	return []string{
+		// libcrc32c, which nf_tables and conntrack need, asks the kernel for this one while it starts. Left to itself the kernel
+		// would run modprobe for it, and where that is slow or missing the start fails.
+		"crc32c_generic",
 		"geneve", "vxlan", "veth", "tun", "af_packet",
 		"nf_tables", "nft_compat", "nft_chain_nat", "nfnetlink", "nf_conntrack_netlink",
 		"ip_tables", "iptable_filter", "iptable_mangle", "iptable_nat", "iptable_raw",
