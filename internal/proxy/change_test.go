@@ -136,8 +136,7 @@ func TestChangedListenerKeepsItsConnections(t *testing.T) {
 	a.res.Listeners = a.res.Listeners[:2]
 	a.push()
 	wait(t, "the listener is gone", func() bool {
-		_, err := p.sleep.dial("10.4.3.20:9080")
-		return err != nil
+		return p.ztunnelA.exec("ss", "-Hltn", "sport = :15001") == ""
 	})
 	say(t, old)
 }

@@ -231,7 +231,7 @@ func (p *testProxy) launch() {
 		select {
 		case <-done:
 		case <-time.After(5 * time.Second):
-			cmd.Process.Kill()
+			cmd.Process.Signal(syscall.SIGQUIT) // its goroutines go to the log
 			<-done
 			p.t.Errorf("ztunnel %s did not stop by itself", p.node)
 		}

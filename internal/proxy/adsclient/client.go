@@ -190,6 +190,8 @@ func (c *Client) stream(ctx context.Context) error {
 	}
 	for {
 		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		case err := <-failed:
 			return err
 		case <-c.changed:

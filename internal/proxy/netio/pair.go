@@ -8,9 +8,9 @@ import (
 )
 
 // Pair makes an in-process connection and returns its two ends. It holds no
-// bytes of its own: a Write copies straight into the buffer of the peer's Read
-// and returns when everything is taken, so a slow reader holds the writer back
-// and a connection costs no memory while nothing moves.
+// bytes of its own: a Write returns when the peer's Read has copied everything,
+// or its WriteTo has passed it on, so a slow reader holds the writer back and a
+// connection costs no memory while nothing moves.
 func Pair() (Conn, Conn) {
 	ab, ba := newHalf(), newHalf()
 	return &end{in: ba, out: ab}, &end{in: ab, out: ba}
@@ -21,6 +21,9 @@ type end struct{ in, out *half }
 
 func (e *end) Read(p []byte) (int, error)  { return e.in.read(p) }
 func (e *end) Write(p []byte) (int, error) { return e.out.write(p) }
+
+// WriteTo passes the peer's writes on without copying them.
+func (e *end) WriteTo(w io.Writer) (int64, error) { return e.in.writeTo(w) }
 
 func (e *end) CloseWrite() error {
 	e.out.end(io.EOF, io.ErrClosedPipe)
@@ -77,21 +80,48 @@ func (h *half) errs() (read, write error) {
 	return h.readErr, h.wrErr
 }
 
-func (h *half) read(p []byte) (int, error) {
+// next waits for the rest of a write; whoever gets it says in taken how much of
+// it was used.
+func (h *half) next() ([]byte, error) {
 	select {
 	case <-h.done:
-		err, _ := h.errs()
-		return 0, err
 	default:
+		select {
+		case chunk := <-h.chunks:
+			return chunk, nil
+		case <-h.done:
+		}
 	}
-	select {
-	case chunk := <-h.chunks:
-		n := copy(p, chunk)
-		h.taken <- n
-		return n, nil
-	case <-h.done:
-		err, _ := h.errs()
+	err, _ := h.errs()
+	return nil, err
+}
+
+func (h *half) read(p []byte) (int, error) {
+	chunk, err := h.next()
+	if err != nil {
 		return 0, err
+	}
+	n := copy(p, chunk)
+	h.taken <- n
+	return n, nil
+}
+
+func (h *half) writeTo(w io.Writer) (int64, error) {
+	var total int64
+	for {
+		chunk, err := h.next()
+		if err == io.EOF {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+		n, err := w.Write(chunk)
+		h.taken <- n
+		total += int64(n)
+		if err != nil {
+			return total, err
+		}
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+
+	"golang.org/x/sys/unix"
 )
 
 // bufferSize is how much one direction of one pump holds between reading and
@@ -23,6 +25,8 @@ func (b *Buffers) get() *[]byte {
 	buf := make([]byte, bufferSize)
 	return &buf
 }
+
+func (b *Buffers) put(buf *[]byte) { b.pool.Put(buf) }
 
 // Traffic counts what one pump moved; it may be read while the pump runs, but a
 // direction that the kernel splices is only counted when it ends.
@@ -99,22 +103,54 @@ func (p *pump) note(err error, upstream bool) bool {
 	return true
 }
 
-// move copies until src ends or one side fails.
+// move copies until src ends or one side fails. Whatever the kinds of the two
+// are, a direction in which nothing moves holds no buffer.
 func (p *pump) move(dst, src Conn, n *atomic.Int64) (readErr, writeErr error) {
-	if d, ok := asTCP(dst); ok {
-		if s, ok := asTCP(src); ok {
+	dst, src = unwrap(dst), unwrap(src)
+	to, from := counted{dst: dst, n: n}, src
+	switch s := from.(type) {
+	case TCP:
+		if d, ok := dst.(TCP); ok {
 			return splice(d, s, n)
 		}
+		return p.fromSocket(&to, s)
+	case io.WriterTo:
+		_, err := s.WriteTo(&to)
+		if to.err != nil {
+			return nil, to.err
+		}
+		return err, nil
 	}
+	return p.fromReader(&to, src)
+}
+
+// counted is a writer that counts, and remembers its first error, so that it is
+// known which side of a copy failed.
+type counted struct {
+	dst io.Writer
+	n   *atomic.Int64
+	err error
+}
+
+func (c *counted) Write(b []byte) (int, error) {
+	k, err := c.dst.Write(b)
+	c.n.Add(int64(k))
+	if err != nil && c.err == nil {
+		c.err = err
+	}
+	return k, err
+}
+
+// fromReader copies from a stream that can only be read into a buffer.
+func (p *pump) fromReader(to *counted, src io.Reader) (readErr, writeErr error) {
 	buf := p.buffers.get()
-	defer p.buffers.pool.Put(buf)
+	defer p.buffers.put(buf)
 	for {
 		k, err := src.Read(*buf)
 		if k > 0 {
-			if _, err := dst.Write((*buf)[:k]); err != nil {
+			if _, err := to.Write((*buf)[:k]); err != nil {
 				return nil, err
 			}
-			n.Add(int64(k))
 		}
 		if err == io.EOF {
 			return nil, nil
@@ -125,16 +161,61 @@ func (p *pump) move(dst, src Conn, n *atomic.Int64) (readErr, writeErr error) {
 	}
 }
 
+// fromSocket copies from a socket, with a buffer only while there are bytes.
+func (p *pump) fromSocket(to *counted, src TCP) (readErr, writeErr error) {
+	raw, err := src.SyscallConn()
+	if err != nil {
+		return err, nil
+	}
+	r := socketReader{buffers: p.buffers}
+	for {
+		if err := raw.Read(r.try); err != nil {
+			return err, nil
+		}
+		if r.err != nil || r.n == 0 {
+			p.buffers.put(r.buf)
+			return r.err, nil
+		}
+		_, err := to.Write((*r.buf)[:r.n])
+		p.buffers.put(r.buf)
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// socketReader reads once from a socket into a buffer of the pool.
+type socketReader struct {
+	buffers *Buffers
+	buf     *[]byte
+	n       int
+	err     error
+}
+
+// try reports false where there is nothing to read yet; it then holds nothing.
+func (r *socketReader) try(fd uintptr) bool {
+	r.buf = r.buffers.get()
+	for {
+		r.n, r.err = unix.Read(int(fd), *r.buf)
+		switch r.err {
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN:
+			r.buffers.put(r.buf)
+			return false
+		}
+		return true
+	}
+}
+
 // Wrapper is a Conn that only adds something to another's end.
 type Wrapper interface{ Unwrap() Conn }
 
-// asTCP finds the socket in a Conn that is nothing but one.
-func asTCP(c Conn) (TCP, bool) {
+func unwrap(c Conn) Conn {
 	if w, ok := c.(Wrapper); ok {
-		c = w.Unwrap()
+		return w.Unwrap()
 	}
-	t, ok := c.(TCP)
-	return t, ok
+	return c
 }
 
 // splice lets the kernel move the bytes from socket to socket.
