@@ -81,12 +81,17 @@ func connect(c *clusterv3.Cluster) (*grpc.ClientConn, error) {
 	}
 	conn, err := grpc.NewClient(target,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		// A large mesh's listener has hundreds of megabytes.
+		grpc.WithInitialWindowSize(streamWindow), grpc.WithInitialConnWindowSize(streamWindow),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect(), MinConnectTimeout: time.Second}))
 	if err != nil {
 		return nil, fmt.Errorf("preparing connection to %s: %w", target, err)
 	}
 	return conn, nil
 }
+
+// streamWindow is how much of a response may be under way at once.
+const streamWindow = 16 << 20
 
 // reconnect is for a control plane on the same node: a new one is there within
 // seconds, and trying costs next to nothing.

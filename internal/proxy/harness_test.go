@@ -25,6 +25,7 @@ import (
 
 	"github.com/ambient22/ambient22/internal/proxy/bootstrap"
 	"github.com/ambient22/ambient22/internal/proxy/proxytest"
+	"github.com/ambient22/ambient22/internal/proxy/state"
 )
 
 // childEnv names the bootstrap file for a test binary that is to be a proxy: a
@@ -74,10 +75,12 @@ func child(file string) int {
 type status struct {
 	Ready bool
 	Stats map[string]int64
+	State *state.Snapshot
 }
 
 func writeStatus(p *Proxy, file string) {
-	s := status{Ready: p.Ready(), Stats: make(map[string]int64)}
+	s := status{Ready: p.Ready(), Stats: make(map[string]int64), State: p.State()}
+	s.State.Bootstrap = nil
 	for _, v := range p.Stats().Snapshot() {
 		s.Stats[v.Name] = v.Value
 	}
