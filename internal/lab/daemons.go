@@ -47,23 +47,20 @@ func (l *Lab) writeManifests() error {
 	return nil
 }
 
-// startAll starts every daemon and waits for all of them.
+// startAll starts every daemon at once and waits for all of them.
 func (l *Lab) startAll(ctx context.Context) error {
 	t := l.Net.Topology
-	for i := range t.Pods {
-		if t.Pods[i].Serve == 0 {
-			continue
-		}
-		if err := l.StartApp(ctx, &t.Pods[i]); err != nil {
-			return err
-		}
-	}
 	group, ctx := errgroup.WithContext(ctx)
 	for i := range t.Nodes {
 		node := &t.Nodes[i]
 		group.Go(func() error { return l.StartNode(ctx, node) })
 		if pod, ok := t.Pod(node.Ztunnel); ok {
 			group.Go(func() error { return l.startZtunnelPod(ctx, pod, node) })
+		}
+	}
+	for i := range t.Pods {
+		if pod := &t.Pods[i]; pod.Serve != 0 {
+			group.Go(func() error { return l.StartApp(ctx, pod) })
 		}
 	}
 	return group.Wait()

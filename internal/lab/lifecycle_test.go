@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
@@ -55,6 +56,24 @@ func TestCommands(t *testing.T) {
 	if code, _, stderr := ctl(t, "", o.flags("exec", "sleep", "--", "true")...); code != 1 || !strings.Contains(stderr, "not up") {
 		t.Errorf("exec without a lab: exit code %d: %s", code, stderr)
 	}
+}
+
+// The report as JSON has what the report as text has, and the exit code says
+// that three listings print another kind of tunnel.
+func TestRunAsJSON(t *testing.T) {
+	o := options(t, "nft")
+	code, stdout, stderr := ctl(t, "", o.flags("run", "article", "--here", "--tunnel", "vxlan", "--json")...)
+	r := &Report{}
+	if err := json.Unmarshal([]byte(stdout), r); err != nil {
+		t.Fatalf("exit code %d, %v:\n%s%s", code, err, stdout, stderr)
+	}
+	if code != 1 || r.Proof == nil || !r.Proof.OK() || Reproduced(r.Listings) != 17 || len(r.Listings) != 20 || r.OK() || r.Machine {
+		t.Errorf("exit code %d, report %+v", code, r)
+	}
+	if !strings.Contains(stderr, "sleep called http://productpage:9080/") {
+		t.Errorf("no progress was shown:\n%s", stderr)
+	}
+	checkGone(t, o)
 }
 
 func TestVXLANOnlyWhenSaid(t *testing.T) {

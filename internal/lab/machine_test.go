@@ -3,7 +3,10 @@
 package lab
 
 import (
+	"bufio"
 	"encoding/json"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -37,15 +40,49 @@ func TestArticleWithGeneve(t *testing.T) {
 	t.Run("64 MiB down", func(t *testing.T) { geneveTransfer(t, o, "--down") })
 }
 
+// Ctrl-C leaves nothing behind, while the machine boots and while it works.
+func TestInterruptEndsTheMachine(t *testing.T) {
+	if needs := needKernel(t); !needs {
+		t.Log("this kernel has Geneve, so no machine is used: TestInterruptCleansUp covers it")
+		return
+	}
+	for _, moment := range []string{"starting a QEMU machine", "the machine is up"} {
+		t.Run(moment, func(t *testing.T) {
+			o := options(t, DefaultIptables)
+			cmd := exec.Command(filepath.Join(binDir, "ambientctl"), o.flags("run", "article")...)
+			progress, err := cmd.StderrPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			lines := bufio.NewScanner(progress)
+			for lines.Scan() {
+				t.Log(lines.Text())
+				if strings.Contains(lines.Text(), moment) {
+					if err := cmd.Process.Signal(os.Interrupt); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			if err := cmd.Wait(); err == nil {
+				t.Error("an interrupted run ended with success")
+			}
+			checkGone(t, o)
+		})
+	}
+}
+
 // needKernel puts the machine's kernel into the cache where a machine is needed.
-func needKernel(t *testing.T) {
+func needKernel(t *testing.T) (needs bool) {
 	t.Helper()
 	needs, err := NeedsMachine()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !needs {
-		return
+		return false
 	}
 	cache, err := machine.DefaultCacheDir()
 	if err != nil {
@@ -54,6 +91,7 @@ func needKernel(t *testing.T) {
 	if _, err := machine.FetchKernel(t.Context(), "../../hack/fetch-kernel.sh", cache, t.Output()); err != nil {
 		t.Fatal(err)
 	}
+	return true
 }
 
 // inSleep is a command of the lab's client inside sleep.

@@ -26,7 +26,9 @@ type Options struct {
 const (
 	DefaultName     = "article"
 	DefaultStateDir = "/run/ambient22-lab"
-	DefaultTimeout  = 30 * time.Second
+	// DefaultTimeout is for a busy machine that emulates another one. A daemon
+	// that ends is noticed at once.
+	DefaultTimeout = 90 * time.Second
 	// DefaultIptables is what the article's nodes had: only the legacy variant
 	// prints the nat table before the mangle table, as listing 01 does.
 	DefaultIptables = "legacy"
