@@ -129,14 +129,15 @@ func linkInfo(b *nlbatch.Batch, d Device, create bool) {
 		b.Uint32(unix.IFLA_GENEVE_ID, d.VNI)
 		b.Bytes(unix.IFLA_GENEVE_REMOTE, remote[:])
 		b.Uint8(unix.IFLA_GENEVE_TTL, 0) // "auto": the route's, not the inner packet's
-		b.Uint8(unix.IFLA_GENEVE_UDP_CSUM, 0)
 		if create {
+			b.Uint8(unix.IFLA_GENEVE_UDP_CSUM, 0)
 			b.Uint16BE(unix.IFLA_GENEVE_PORT, d.Port)
 			b.Uint8(unix.IFLA_GENEVE_UDP_ZERO_CSUM6_RX, 1)
 		}
 	case VXLAN:
 		b.Uint32(unix.IFLA_VXLAN_ID, d.VNI)
 		b.Bytes(unix.IFLA_VXLAN_GROUP, remote[:])
+		b.Uint8(unix.IFLA_VXLAN_TTL, 0)
 		if create {
 			b.Uint16BE(unix.IFLA_VXLAN_PORT, d.Port)
 			// Everything goes to the one remote, as with Geneve; nothing is

@@ -101,9 +101,11 @@ func Foreign(want []Device, have []Link) []Link {
 }
 
 // changeable tells whether the kernel can turn the link into the device
-// without making it anew: kind, identifier and port are fixed for life.
+// without making it anew: kind, identifier, port, and how checksums are made
+// are fixed for life.
 func changeable(d Device, l Link) bool {
-	return l.Kind == d.Kind.String() && l.VNI == d.VNI && l.Port == d.Port && !l.External
+	return l.Kind == d.Kind.String() && l.VNI == d.VNI && l.Port == d.Port &&
+		!l.External && !l.Inherit && !l.UDPCsum
 }
 
 func inPlace(d Device, l Link) []Change {
@@ -111,8 +113,7 @@ func inPlace(d Device, l Link) []Change {
 	add := func(op Op, a Address) {
 		changes = append(changes, Change{Op: op, Device: d, Index: l.Index, Addr: a})
 	}
-	outer := d.Kind == Geneve && (l.TTL != 0 || l.Inherit || l.UDPCsum)
-	if l.Remote != d.Remote || outer {
+	if l.Remote != d.Remote || l.TTL != 0 {
 		add(OpRemote, Address{})
 	}
 	if l.TxQueueLen != d.TxQueueLen {

@@ -28,7 +28,7 @@ func BenchmarkInstall(b *testing.B) {
 	for _, v := range []noderoute.Variant{noderoute.NFT, noderoute.Legacy} {
 		b.Run(v.String(), func(b *testing.B) {
 			netnstest.Enter(b)
-			c := nodeA()
+			c := nodeA(b)
 			c.Pods = nil
 			buildNode(b, c, v)
 			n := newNode(b, v)
@@ -111,7 +111,7 @@ func BenchmarkApplyUnchanged(b *testing.B) {
 // benchNode is a programmed node with pods that are not enrolled yet.
 func benchNode(b *testing.B, count int) (noderoute.HostConfig, *noderoute.Node) {
 	b.Helper()
-	c := nodeA()
+	c := nodeA(b)
 	c.Pods = nil
 	buildNode(b, c, noderoute.NFT)
 	n := newNode(b, noderoute.NFT)

@@ -5,6 +5,7 @@ package noderoute_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -19,6 +20,15 @@ import (
 // Each case breaks a programmed node in one way and says what repairs it:
 // nothing else may be touched.
 func TestDriftIsRepaired(t *testing.T) {
+	kind := netnstest.Tunnel(t).String()
+	add := func(name string, vni, network int) string {
+		s := fmt.Sprintf("ip link add %s %s id %d remote 10.4.4.18 dstport 6081 addr 192.168.%d.1/30 brd 192.168.%d.3 txqueuelen 0",
+			name, kind, vni, network, network)
+		if kind == "vxlan" {
+			s += " mtu 1410"
+		}
+		return s
+	}
 	cases := map[string]struct {
 		breaking []string
 		want     []string
@@ -87,7 +97,7 @@ func TestDriftIsRepaired(t *testing.T) {
 		"device deleted": {
 			[]string{"ip link del istioout"},
 			[]string{
-				"ip link add istioout vxlan id 1001 remote 10.4.4.18 dstport 6081 addr 192.168.127.1/30 brd 192.168.127.3 txqueuelen 0 mtu 1410",
+				add("istioout", 1001, 127),
 				"sysctl net/ipv4/conf/istioout/rp_filter=0 (was not there yet)",
 				"sysctl net/ipv4/conf/istioout/accept_local=1 (was not there yet)",
 				"ip route add table 101 default via 192.168.127.2 dev istioout",
@@ -98,10 +108,10 @@ func TestDriftIsRepaired(t *testing.T) {
 			[]string{"ip link set istioout up", "ip route add table 101 default via 192.168.127.2 dev istioout"},
 		},
 		"device with another port": {
-			[]string{"ip link del istioin", "ip link add istioin type vxlan id 1000 remote 10.4.4.18 dstport 6082"},
+			[]string{"ip link del istioin", "ip link add istioin type " + kind + " id 1000 remote 10.4.4.18 dstport 6082"},
 			[]string{
 				"ip link del istioin",
-				"ip link add istioin vxlan id 1000 remote 10.4.4.18 dstport 6081 addr 192.168.126.1/30 brd 192.168.126.3 txqueuelen 0 mtu 1410",
+				add("istioin", 1000, 126),
 				"sysctl net/ipv4/conf/istioin/rp_filter=0 (was not there yet)",
 				"sysctl net/ipv4/conf/istioin/accept_local=1 (was not there yet)",
 				"ip route add table 100 10.4.4.7 via 192.168.126.2 dev istioin src 10.4.4.1",
@@ -113,7 +123,7 @@ func TestDriftIsRepaired(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			forVariants(t, func(t *testing.T, v noderoute.Variant) {
-				config := nodeA()
+				config := nodeA(t)
 				buildNode(t, config, v)
 				n := newNode(t, v)
 				apply(t, n, config)
@@ -140,7 +150,7 @@ func TestDriftIsRepaired(t *testing.T) {
 // pods' routes and entries are not even looked at.
 func TestZtunnelSwitch(t *testing.T) {
 	forVariants(t, func(t *testing.T, v noderoute.Variant) {
-		c := nodeA()
+		c := nodeA(t)
 		buildNode(t, c, v)
 		next := c
 		next.ZtunnelIP = netip.MustParseAddr("10.4.4.30")
@@ -209,7 +219,7 @@ func indexes(t *testing.T) string {
 // The old ztunnel is gone before the new one is active.
 func TestZtunnelSwitchAfterTheOldOneWent(t *testing.T) {
 	netnstest.Enter(t)
-	c := nodeA()
+	c := nodeA(t)
 	buildNode(t, c, noderoute.NFT)
 	n := newNode(t, noderoute.NFT)
 	apply(t, n, c)
@@ -226,7 +236,7 @@ func TestZtunnelSwitchAfterTheOldOneWent(t *testing.T) {
 
 func TestPodsComeAndGo(t *testing.T) {
 	netnstest.Enter(t)
-	c := nodeA()
+	c := nodeA(t)
 	buildNode(t, c, noderoute.NFT)
 	n := newNode(t, noderoute.NFT)
 	all := c.Pods
@@ -268,7 +278,7 @@ func TestPodsComeAndGo(t *testing.T) {
 
 func TestPodsThatCannotTakePart(t *testing.T) {
 	netnstest.Enter(t)
-	c := nodeA()
+	c := nodeA(t)
 	buildNode(t, c, noderoute.NFT)
 	bad := []noderoute.Pod{
 		{UID: "six", IP: netip.MustParseAddr("fd00::6")},
@@ -309,7 +319,7 @@ func TestPodsThatCannotTakePart(t *testing.T) {
 
 func TestApplyWithoutARouteToTheZtunnel(t *testing.T) {
 	netnstest.Enter(t)
-	c := nodeA()
+	c := nodeA(t)
 	buildNode(t, c, noderoute.NFT)
 	netnstest.Run(t, "ip route del 10.4.4.18")
 	r, err := newNode(t, noderoute.NFT).Apply(context.Background(), c)
@@ -321,7 +331,7 @@ func TestApplyWithoutARouteToTheZtunnel(t *testing.T) {
 // A first install that fails halfway leaves nothing behind.
 func TestFailedInstallIsUndone(t *testing.T) {
 	forVariants(t, func(t *testing.T, v noderoute.Variant) {
-		c := nodeA()
+		c := nodeA(t)
 		buildNode(t, c, v)
 		before := dump(t)
 		spoilRestore(t, "match-set")
@@ -340,7 +350,7 @@ func TestFailedInstallIsUndone(t *testing.T) {
 // A state file that is lost, damaged, or from elsewhere.
 func TestStateFile(t *testing.T) {
 	netnstest.Enter(t)
-	c := nodeA()
+	c := nodeA(t)
 	buildNode(t, c, noderoute.NFT)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "state", "host.json")
@@ -393,7 +403,7 @@ func TestStateFile(t *testing.T) {
 // Cleaning up without a state file still takes everything of ours away.
 func TestCleanupOfAnInstallNobodyRemembers(t *testing.T) {
 	forVariants(t, func(t *testing.T, v noderoute.Variant) {
-		c := nodeA()
+		c := nodeA(t)
 		buildNode(t, c, v)
 		apply(t, newNode(t, v), c)
 		netnstest.Run(t, "ip link del istioin")          // partial
@@ -423,7 +433,7 @@ func TestCleanupOfAnInstallNobodyRemembers(t *testing.T) {
 // sysctl of his own: they stay.
 func TestCleanupSparesWhatCameMeanwhile(t *testing.T) {
 	netnstest.Enter(t)
-	c := nodeA()
+	c := nodeA(t)
 	netnstest.Run(t, "sysctl -qw net.ipv6.conf.default.disable_ipv6=1")
 	netnstest.Run(t, "sysctl -qw net.ipv4.ip_forward=1")
 	netnstest.Run(t, "sysctl -qw net.ipv4.conf.all.rp_filter=1")
@@ -449,7 +459,7 @@ func TestCleanupSparesWhatCameMeanwhile(t *testing.T) {
 // On a node without any rules, nothing is left in nftables either.
 func TestCleanupOfAnEmptyNode(t *testing.T) {
 	netnstest.Enter(t)
-	c := nodeA()
+	c := nodeA(t)
 	netnstest.Run(t, "sysctl -qw net.ipv6.conf.default.disable_ipv6=1")
 	netnstest.Run(t, "ip addr add 10.4.4.1/32 dev lo")
 	addPod(t, c.ZtunnelIP)

@@ -11,18 +11,16 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ambient22/ambient22/geneve"
 	"github.com/ambient22/ambient22/noderoute"
 	"github.com/ambient22/ambient22/noderoute/netnstest"
 )
 
-// nodeA is the article's node A. The tunnels are the stand-in's here, because
-// not every kernel that runs these tests has Geneve.
-func nodeA() noderoute.HostConfig {
+// nodeA is the article's node A.
+func nodeA(t testing.TB) noderoute.HostConfig {
 	return noderoute.HostConfig{
 		ZtunnelIP: netip.MustParseAddr("10.4.4.18"),
 		HostIP:    netip.MustParseAddr("10.4.4.1"),
-		Tunnel:    geneve.VXLAN,
+		Tunnel:    netnstest.Tunnel(t),
 		Pods: []noderoute.Pod{
 			{UID: "85c8c34e-7ae3-4d29-9582-0819e2b10c69", IP: netip.MustParseAddr("10.4.4.19")},
 			{UID: "b1", IP: netip.MustParseAddr("10.4.4.7")},
@@ -32,11 +30,11 @@ func nodeA() noderoute.HostConfig {
 }
 
 // nodeB is the article's node B with the pods of listing 16.
-func nodeB() noderoute.HostConfig {
+func nodeB(t testing.TB) noderoute.HostConfig {
 	c := noderoute.HostConfig{
 		ZtunnelIP: netip.MustParseAddr("10.4.3.14"),
 		HostIP:    netip.MustParseAddr("10.4.3.1"),
-		Tunnel:    geneve.VXLAN,
+		Tunnel:    netnstest.Tunnel(t),
 	}
 	for i := 20; i >= 15; i-- {
 		c.Pods = append(c.Pods, noderoute.Pod{UID: fmt.Sprintf("uid-%d", i), IP: netip.AddrFrom4([4]byte{10, 4, 3, byte(i)})})
@@ -193,7 +191,7 @@ func forVariants(t *testing.T, f func(t *testing.T, v noderoute.Variant)) {
 
 func TestInstallPrintsTheListings(t *testing.T) {
 	forVariants(t, func(t *testing.T, v noderoute.Variant) {
-		c := nodeA()
+		c := nodeA(t)
 		buildNode(t, c, v)
 		r := apply(t, newNode(t, v), c)
 		if r.Execs != 1 {
@@ -225,7 +223,7 @@ func TestInstallPrintsTheListings(t *testing.T) {
 
 func TestNodeBPrintsTheListings(t *testing.T) {
 	forVariants(t, func(t *testing.T, v noderoute.Variant) {
-		c := nodeB()
+		c := nodeB(t)
 		buildNode(t, c, v)
 		apply(t, newNode(t, v), c)
 		z := veth(c.ZtunnelIP)
@@ -245,7 +243,7 @@ func tableOf(save, table string) string {
 
 func TestSecondRunWritesNothing(t *testing.T) {
 	forVariants(t, func(t *testing.T, v noderoute.Variant) {
-		c := nodeA()
+		c := nodeA(t)
 		c.DNSCapture = true
 		buildNode(t, c, v)
 		n := newNode(t, v)
@@ -265,7 +263,7 @@ func TestSecondRunWritesNothing(t *testing.T) {
 
 func TestCleanupLeavesEverythingAsItWas(t *testing.T) {
 	forVariants(t, func(t *testing.T, v noderoute.Variant) {
-		c := nodeA()
+		c := nodeA(t)
 		buildNode(t, c, v)
 		n := newNode(t, v)
 		before := dump(t)

@@ -43,7 +43,7 @@ func facts(c noderoute.HostConfig) noderoute.Facts {
 }
 
 func TestPlanHost(t *testing.T) {
-	c := nodeA()
+	c := nodeA(t)
 	c.Tunnel = geneve.Geneve
 	p, err := noderoute.PlanHost(c, facts(c))
 	if err != nil {
@@ -53,7 +53,7 @@ func TestPlanHost(t *testing.T) {
 
 	c.Tunnel, c.TunnelPort, c.DNSCapture = geneve.VXLAN, 6089, true
 	c.Pods = append(c.Pods, noderoute.Pod{UID: "six", IP: netip.MustParseAddr("fd00::6")})
-	p, err = noderoute.PlanHost(c, facts(nodeA()))
+	p, err = noderoute.PlanHost(c, facts(nodeA(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestPlanHost(t *testing.T) {
 
 func TestPlanPod(t *testing.T) {
 	f := noderoute.PodFacts{IP: netip.MustParseAddr("10.4.4.18"), Gateway: netip.MustParseAddr("10.4.4.1"), MTU: 1460}
-	c := ztunnelA()
+	c := ztunnelA(t)
 	c.Tunnel = geneve.Geneve
 	p, err := noderoute.PlanPod(c, f)
 	if err != nil {
@@ -73,7 +73,7 @@ func TestPlanPod(t *testing.T) {
 
 // The order of the pods does not matter.
 func TestPlanIsStable(t *testing.T) {
-	c := nodeB()
+	c := nodeB(t)
 	a, err := noderoute.PlanHost(c, facts(c))
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +103,7 @@ func TestPlansThatCannotBe(t *testing.T) {
 		"two rules in one": func(_ *noderoute.HostConfig, f *noderoute.Facts) { f.Ztunnel.Dev = "a\nCOMMIT" },
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := nodeA()
+			c := nodeA(t)
 			f := facts(c)
 			spoil(&c, &f)
 			if _, err := noderoute.PlanHost(c, f); err == nil {

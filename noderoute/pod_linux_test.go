@@ -7,15 +7,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ambient22/ambient22/geneve"
 	"github.com/ambient22/ambient22/noderoute"
 	"github.com/ambient22/ambient22/noderoute/netnstest"
 	"github.com/google/go-cmp/cmp"
 )
 
 // ztunnelA is the article's ztunnel pod on node A.
-func ztunnelA() noderoute.PodConfig {
-	return noderoute.PodConfig{PodName: "ztunnel-rts54", LogRule: true, Tunnel: geneve.VXLAN}
+func ztunnelA(t testing.TB) noderoute.PodConfig {
+	return noderoute.PodConfig{PodName: "ztunnel-rts54", LogRule: true, Tunnel: netnstest.Tunnel(t)}
 }
 
 // buildPod makes the inside of a pod in the test's namespace.
@@ -44,7 +43,7 @@ func TestInitPodPrintsTheListings(t *testing.T) {
 	forVariants(t, func(t *testing.T, v noderoute.Variant) {
 		buildPod(t)
 		n := newNode(t, v)
-		if r := initPod(t, n, ztunnelA()); r.Execs != 1 {
+		if r := initPod(t, n, ztunnelA(t)); r.Execs != 1 {
 			t.Errorf("%d writing processes", r.Execs)
 		}
 		save := netnstest.Run(t, "iptables-"+v.String()+"-save")
@@ -97,7 +96,7 @@ COMMIT
 `)
 		before := dump(t)
 		n := newNode(t, v)
-		c := ztunnelA()
+		c := ztunnelA(t)
 		initPod(t, n, c)
 		if r := initPod(t, n, c); r.Writes() != 0 {
 			t.Errorf("a second init: %+v", r)
@@ -137,7 +136,7 @@ func TestPodDriftIsRepaired(t *testing.T) {
 	netnstest.Enter(t)
 	buildPod(t)
 	n := newNode(t, noderoute.NFT)
-	initPod(t, n, ztunnelA())
+	initPod(t, n, ztunnelA(t))
 	good := dump(t)
 	for _, breaking := range []string{
 		"iptables-nft -t mangle -F PREROUTING",
@@ -149,7 +148,7 @@ func TestPodDriftIsRepaired(t *testing.T) {
 		"sysctl -qw net.ipv4.conf.eth0.rp_filter=1",
 	} {
 		netnstest.Run(t, breaking)
-		if r := initPod(t, n, ztunnelA()); len(r.Changes) != 1 {
+		if r := initPod(t, n, ztunnelA(t)); len(r.Changes) != 1 {
 			t.Errorf("%s: %v", breaking, r.Changes)
 		}
 		wantSame(t, good, dump(t))
@@ -175,7 +174,7 @@ func TestPreflightPodNames(t *testing.T) {
 			for _, line := range c.spoil {
 				netnstest.Run(t, line)
 			}
-			problems, err := newNode(t, noderoute.NFT).PreflightPod(context.Background(), ztunnelA())
+			problems, err := newNode(t, noderoute.NFT).PreflightPod(context.Background(), ztunnelA(t))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -188,7 +187,7 @@ func TestPreflightPodNamesMissingTPROXY(t *testing.T) {
 	netnstest.Enter(t)
 	buildPod(t)
 	spoilRestore(t, "TPROXY")
-	problems, err := newNode(t, noderoute.NFT).PreflightPod(context.Background(), ztunnelA())
+	problems, err := newNode(t, noderoute.NFT).PreflightPod(context.Background(), ztunnelA(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,7 +54,7 @@ func lines(problems []noderoute.Problem) string {
 
 func TestPreflightOfAGoodNode(t *testing.T) {
 	forVariants(t, func(t *testing.T, v noderoute.Variant) {
-		c := nodeA()
+		c := nodeA(t)
 		buildNode(t, c, v)
 		n := newNode(t, v)
 		if problems := preflight(t, n, c); len(problems) > 0 {
@@ -70,7 +70,7 @@ func TestPreflightOfAGoodNode(t *testing.T) {
 
 func TestPreflightBeforeAnyZtunnel(t *testing.T) {
 	netnstest.Enter(t)
-	c := nodeA()
+	c := nodeA(t)
 	buildNode(t, c, noderoute.NFT)
 	c.ZtunnelIP, c.Pods = netip.Addr{}, nil
 	if problems := preflight(t, newNode(t, noderoute.NFT), c); len(problems) > 0 {
@@ -106,8 +106,8 @@ func TestPreflightNames(t *testing.T) {
 			want:  []string{"a set of type hash:net", "ipset list ztunnel-pods-ips"},
 		},
 		"foreign tunnel on the port": {
-			spoil: []string{"ip link add vx type vxlan external dstport 6081", "ip link set vx up"},
-			want:  []string{"another vxlan device holds UDP port 6081", "ip -d link show vx", "--tunnel-port"},
+			spoil: []string{"ip link add vx type KIND external dstport 6081", "ip link set vx up"},
+			want:  []string{"device holds UDP port 6081", "ip -d link show vx", "--tunnel-port"},
 		},
 		"no forwarding": {
 			spoil: []string{"sysctl -qw net.ipv4.ip_forward=0"},
@@ -151,10 +151,10 @@ func TestPreflightNames(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			netnstest.Enter(t)
-			config := nodeA()
+			config := nodeA(t)
 			buildNode(t, config, noderoute.NFT)
 			for _, line := range c.spoil {
-				netnstest.Run(t, line)
+				netnstest.Run(t, strings.ReplaceAll(line, "KIND", netnstest.Tunnel(t).String()))
 			}
 			if c.set != nil {
 				c.set(&config)
@@ -166,7 +166,7 @@ func TestPreflightNames(t *testing.T) {
 
 func TestPreflightAllowsCalicoThatAllowsSpoofing(t *testing.T) {
 	netnstest.Enter(t)
-	c := nodeA()
+	c := nodeA(t)
 	buildNode(t, c, noderoute.NFT)
 	netnstest.Run(t, "ip link add cali12345 type veth peer name c0")
 	netnstest.Run(t, "iptables-nft -t raw -N cali-rpf-skip")
@@ -178,7 +178,7 @@ func TestPreflightAllowsCalicoThatAllowsSpoofing(t *testing.T) {
 
 func TestPreflightNamesAProcessOnThePort(t *testing.T) {
 	netnstest.Enter(t)
-	c := nodeA()
+	c := nodeA(t)
 	buildNode(t, c, noderoute.NFT)
 	conn, err := net.ListenPacket("udp4", "127.0.0.1:6081")
 	if err != nil {
@@ -194,7 +194,7 @@ func TestPreflightNamesAProcessOnThePort(t *testing.T) {
 
 func TestPreflightNamesTheMissingTunnel(t *testing.T) {
 	netnstest.Enter(t)
-	c := nodeA()
+	c := nodeA(t)
 	c.Tunnel = geneve.Geneve
 	buildNode(t, c, noderoute.NFT)
 	problems := preflight(t, newNode(t, noderoute.NFT), c)
@@ -214,7 +214,7 @@ func TestPreflightNamesTheMissingTunnel(t *testing.T) {
 // refuses it.
 func TestPreflightNamesEachMissingExtension(t *testing.T) {
 	netnstest.Enter(t)
-	c := nodeA()
+	c := nodeA(t)
 	buildNode(t, c, noderoute.NFT)
 	spoilRestore(t, "match-set|CONNMARK")
 	problems := preflight(t, newNode(t, noderoute.NFT), c)
@@ -256,7 +256,7 @@ func TestApplyRefusesObstacles(t *testing.T) {
 	} {
 		t.Run(spoil, func(t *testing.T) {
 			netnstest.Enter(t)
-			c := nodeA()
+			c := nodeA(t)
 			buildNode(t, c, noderoute.NFT)
 			netnstest.Run(t, spoil)
 			before := dump(t)

@@ -8,6 +8,7 @@ package netnstest
 import (
 	"errors"
 	"io/fs"
+	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ambient22/ambient22/geneve"
 	"golang.org/x/sys/unix"
 )
 
@@ -68,6 +70,33 @@ func EnterAlone(t testing.TB, f func()) {
 	if err := <-done; err != nil {
 		t.Fatalf("making namespaces (these tests run as root): %v", err)
 	}
+}
+
+// Tunnel is the tunnel to test with: Geneve where the kernel has it, and the
+// stand-in elsewhere. It asks in a namespace of its own.
+func Tunnel(t testing.TB) geneve.Kind {
+	t.Helper()
+	kind := geneve.VXLAN
+	EnterAlone(t, func() {
+		c, err := geneve.Dial()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		d := geneve.Device{
+			Name: "probe", VNI: 1, Port: geneve.DefaultPort,
+			Remote: netip.MustParseAddr("192.0.2.1"), Addr: netip.MustParsePrefix("192.0.2.5/30"),
+		}
+		err = c.Apply(geneve.Diff([]geneve.Device{d}, nil))
+		switch {
+		case err == nil:
+			kind = geneve.Geneve
+		case !errors.Is(err, geneve.ErrUnsupported):
+			t.Error(err)
+		}
+	})
+	return kind
 }
 
 // Settle waits until every veth whose both ends are up says so. The kernel
