@@ -77,8 +77,11 @@ func preflightCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if err := agent.Problems(problems); err != nil {
+				if err := agent.Problems(noderoute.Blocking(problems)); err != nil {
 					return err
+				}
+				for _, problem := range problems {
+					fmt.Fprintln(cmd.OutOrStdout(), "worth a look:", problem)
 				}
 				fmt.Fprintln(cmd.OutOrStdout(), "this node can carry the data path")
 				return nil

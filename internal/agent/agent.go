@@ -25,6 +25,7 @@ type Source func(ctx context.Context, deliver func(*mesh.Snapshot, error)) error
 type Node interface {
 	Preflight(context.Context, noderoute.HostConfig) ([]noderoute.Problem, error)
 	Apply(context.Context, noderoute.HostConfig) (noderoute.Result, error)
+	UpdatePods(ctx context.Context, c noderoute.HostConfig, add, remove []noderoute.Pod) (noderoute.Result, error)
 	Cleanup(context.Context) (noderoute.Result, error)
 }
 
@@ -138,7 +139,9 @@ func (a *Agent) loop(ctx context.Context) error {
 			}
 			return nil
 		case <-a.wake:
+			pass.check = false
 		case <-resync.C:
+			pass.check = true
 		case <-pass.again():
 		}
 		a.mu.Lock()

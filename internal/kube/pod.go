@@ -59,6 +59,7 @@ func (at subject) workload(p *corev1.Pod) (w mesh.Workload, why string) {
 		Created:        p.CreationTimestamp.UTC(),
 		Ready:          ready(p),
 		Terminating:    p.DeletionTimestamp != nil,
+		DNSCapture:     c == mesh.Ztunnel && dnsCapture(p),
 		Class:          c,
 		NotEnrolled:    notEnrolled,
 	}, ""
@@ -144,6 +145,18 @@ func containers(p *corev1.Pod) []string {
 		names = append(names, c.Name)
 	}
 	return names
+}
+
+// dnsCapture tells whether the pod's environment asks for DNS queries.
+func dnsCapture(p *corev1.Pod) bool {
+	for _, c := range p.Spec.Containers {
+		for _, e := range c.Env {
+			if e.Name == "ISTIO_META_DNS_CAPTURE" {
+				return e.Value == "true"
+			}
+		}
+	}
+	return false
 }
 
 func ready(p *corev1.Pod) bool {

@@ -53,6 +53,7 @@ type Workload struct {
 	Created        time.Time
 	Ready          bool // the pod's Ready condition
 	Terminating    bool
+	DNSCapture     bool // a ztunnel that wants the pods' DNS queries (ISTIO_META_DNS_CAPTURE=true)
 
 	Class Class
 	// NotEnrolled is why the node does not capture this pod, in words for a

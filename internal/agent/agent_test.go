@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ambient22/ambient22/envoyconfig"
+	"github.com/ambient22/ambient22/internal/mesh"
+	"github.com/ambient22/ambient22/noderoute"
+)
+
+// recorder takes the place of the node and of the xDS server and hands every
+// call to the test in the order in which it was made.
+type recorder struct {
+	calls  chan string
+	refuse func(call string) error
+}
+
+func (r *recorder) call(format string, args ...any) error {
+	name := fmt.Sprintf(format, args...)
+	var err error
+	if r.refuse != nil {
+		err = r.refuse(name)
+	}
+	r.calls <- name
+	return err
+}
+
+func (r *recorder) Preflight(context.Context, noderoute.HostConfig) ([]noderoute.Problem, error) {
+	if err := r.call("preflight"); err != nil {
+		return []noderoute.Problem{{What: err.Error(), Where: "here", WayOut: "mend it", Blocking: true}}, nil
+	}
+	return nil, nil
+}
+
+func (r *recorder) Apply(_ context.Context, c noderoute.HostConfig) (noderoute.Result, error) {
+	return noderoute.Result{}, r.call("apply %s with %s", c.ZtunnelIP, ips(c.Pods))
+}
+
+func (r *recorder) UpdatePods(_ context.Context, _ noderoute.HostConfig, add, remove []noderoute.Pod) (noderoute.Result, error) {
+	return noderoute.Result{}, r.call("add %s remove %s", ips(add), ips(remove))
+}
+
+func (r *recorder) Cleanup(context.Context) (noderoute.Result, error) {
+	return noderoute.Result{}, r.call("clean up")
+}
+
+func (r *recorder) Set(resources *envoyconfig.Resources) error {
+	return r.call("serve %d secrets", len(resources.Secrets))
+}
+
+func (r *recorder) Retain([]string) {}
+
+func ips(pods []noderoute.Pod) string {
+	var all []string
+	for _, pod := range pods {
+		all = append(all, pod.IP.String())
+	}
+	slices.Sort(all)
+	return "[" + strings.Join(all, " ") + "]"
+}
+
+// snapshot is node-a with a ztunnel and captured pods at these addresses.
+func snapshot(ztunnel string, pods ...string) *mesh.Snapshot {
+	s := &mesh.Snapshot{
+		TrustDomain: mesh.DefaultTrustDomain,
+		Nodes:       []mesh.Node{{Name: "node-a", InternalIP: netip.MustParseAddr("10.168.15.222"), PodCIDR: netip.MustParsePrefix("10.4.4.0/24")}},
+	}
+	if ztunnel != "" {
+		s.Workloads = append(s.Workloads, mesh.Workload{
+			UID: "z", Namespace: "istio-system", Name: "ztunnel-" + ztunnel, ServiceAccount: "ztunnel", Node: "node-a",
+			IP: netip.MustParseAddr(ztunnel), Ready: true, Class: mesh.Ztunnel, NotEnrolled: "it is a ztunnel",
+		})
+	}
+	for _, ip := range pods {
+		s.Workloads = append(s.Workloads, mesh.Workload{
+			UID: "pod-" + ip, Namespace: "default", Name: "pod-" + ip, ServiceAccount: "sleep", Node: "node-a",
+			IP: netip.MustParseAddr(ip), Ready: true, Class: mesh.InMesh,
+		})
+	}
+	s.Sort()
+	return s
+}
+
+// running is an agent in a test: what it is given, and what it calls.
+type running struct {
+	*recorder
+	t        *testing.T
+	agent    *Agent
+	snapshot chan any // *mesh.Snapshot or error
+	stop     context.CancelFunc
+	done     chan error
+}
+
+func start(t *testing.T, refuse func(string) error) *running {
+	t.Helper()
+	r := &running{
+		recorder: &recorder{calls: make(chan string, 100), refuse: refuse}, t: t,
+		snapshot: make(chan any), done: make(chan error, 1),
+	}
+	r.agent = New(Config{
+		NodeName: "node-a", Resync: time.Hour, Node: r, XDS: r, Identities: r,
+		Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics(prometheus.NewRegistry()),
+		Source: func(ctx context.Context, deliver func(*mesh.Snapshot, error)) error {
+			for {
+				select {
+				case <-ctx.Done():
+					return nil
+				case found := <-r.snapshot:
+					if err, broken := found.(error); broken {
+						deliver(nil, err)
+					} else {
+						deliver(found.(*mesh.Snapshot), nil)
+					}
+				}
+			}
+		},
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	r.stop = stop
+	go func() { r.done <- r.agent.Run(ctx) }()
+	t.Cleanup(stop)
+	return r
+}
+
+// want waits for these calls, in this order.
+func (r *running) want(calls ...string) {
+	r.t.Helper()
+	var got []string
+	for range calls {
+		select {
+		case call := <-r.calls:
+			got = append(got, call)
+		case err := <-r.done:
+			r.t.Fatalf("the agent ended after %q: %v", got, err)
+		}
+	}
+	if diff := cmp.Diff(calls, got); diff != "" {
+		r.t.Fatalf("calls (-want +got):\n%s", diff)
+	}
+}
+
+func TestServesBeforeItCaptures(t *testing.T) {
+	r := start(t, nil)
+	r.snapshot <- snapshot("10.4.4.18", "10.4.4.19")
+	r.want("serve 2 secrets", "preflight", "apply 10.4.4.18 with [10.4.4.19]")
+	r.stop()
+	if err := <-r.done; err != nil {
+		t.Errorf("a clean stop returned %v", err)
+	}
+	if len(r.calls) > 0 {
+		t.Errorf("stopping touched the node: %s", <-r.calls)
+	}
+}
+
+func TestHandlesOnlyThePodsThatChanged(t *testing.T) {
+	r := start(t, nil)
+	r.snapshot <- snapshot("10.4.4.18", "10.4.4.19", "10.4.4.20")
+	r.want("serve 3 secrets", "preflight", "apply 10.4.4.18 with [10.4.4.19 10.4.4.20]")
+	r.snapshot <- snapshot("10.4.4.18", "10.4.4.20", "10.4.4.21")
+	r.want("serve 3 secrets", "add [10.4.4.21] remove [10.4.4.19]")
+}
+
+func TestMovesToAnotherZtunnelInPlace(t *testing.T) {
+	r := start(t, nil)
+	r.snapshot <- snapshot("10.4.4.18", "10.4.4.19")
+	r.want("serve 2 secrets", "preflight", "apply 10.4.4.18 with [10.4.4.19]")
+	r.snapshot <- snapshot("10.4.4.28", "10.4.4.19")
+	r.want("serve 2 secrets", "apply 10.4.4.28 with [10.4.4.19]")
+}
+
+func TestWithoutZtunnelPodsTalkPlainly(t *testing.T) {
+	r := start(t, nil)
+	r.snapshot <- snapshot("10.4.4.18", "10.4.4.19")
+	r.want("serve 2 secrets", "preflight", "apply 10.4.4.18 with [10.4.4.19]")
+	r.snapshot <- snapshot("", "10.4.4.19")
+	r.want("serve 2 secrets", "clean up")
+	r.snapshot <- snapshot("10.4.4.18", "10.4.4.19")
+	r.want("serve 2 secrets", "preflight", "apply 10.4.4.18 with [10.4.4.19]")
+}
+
+func TestABrokenSourceAtTheStartIsFatal(t *testing.T) {
+	r := start(t, nil)
+	broken := errors.New("pods.yaml: not YAML")
+	r.snapshot <- broken
+	if err := <-r.done; !errors.Is(err, broken) {
+		t.Errorf("Run returned %v, want %v", err, broken)
+	}
+}
+
+func TestABrokenChangeLeavesWhatRuns(t *testing.T) {
+	r := start(t, nil)
+	r.snapshot <- snapshot("10.4.4.18", "10.4.4.19")
+	r.want("serve 2 secrets", "preflight", "apply 10.4.4.18 with [10.4.4.19]")
+	r.snapshot <- errors.New("pods.yaml: not YAML")
+	r.snapshot <- snapshot("10.4.4.18")
+	r.want("serve 0 secrets", "add [] remove [10.4.4.19]")
+}
+
+func TestANodeThatCannotCarryThePathIsFatal(t *testing.T) {
+	r := start(t, func(call string) error {
+		if call == "preflight" {
+			return errors.New("no TPROXY")
+		}
+		return nil
+	})
+	r.snapshot <- snapshot("10.4.4.18", "10.4.4.19")
+	err := <-r.done
+	if err == nil || !strings.Contains(err.Error(), "no TPROXY") || !strings.Contains(err.Error(), "mend it") {
+		t.Errorf("Run returned %v; it should name the problem and the way out", err)
+	}
+}
+
+func TestRefusedResourcesLeaveTheNodeAlone(t *testing.T) {
+	first := true
+	r := start(t, func(call string) error {
+		if strings.HasPrefix(call, "serve 3") && first {
+			first = false
+			return errors.New("refused")
+		}
+		return nil
+	})
+	r.snapshot <- snapshot("10.4.4.18", "10.4.4.19")
+	r.want("serve 2 secrets", "preflight", "apply 10.4.4.18 with [10.4.4.19]")
+	r.snapshot <- snapshot("10.4.4.18", "10.4.4.19", "10.4.4.20")
+	r.want("serve 3 secrets", "serve 3 secrets", "add [10.4.4.20] remove []")
+}

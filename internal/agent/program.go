@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/ambient22/ambient22/internal/mesh"
+	"github.com/ambient22/ambient22/noderoute"
+)
+
+// programmed is what this run last put on the node.
+type programmed struct {
+	ok      bool   // the node was compared with the plan as a whole, and agreed in the end
+	ztunnel string // namespace/name of the active ztunnel
+	config  noderoute.HostConfig
+	refused map[string]string // why, by pod UID: logged once
+}
+
+// program puts the data path for the active ztunnel on the node, or takes it
+// away where no ztunnel is ready.
+func (a *Agent) program(ctx context.Context, s *mesh.Snapshot, p *pass) error {
+	ztunnel := s.ActiveZtunnel(a.NodeName)
+	if ztunnel == nil {
+		return a.takeDown(ctx, p)
+	}
+	config, err := HostConfig(s, a.NodeName, ztunnel)
+	if err != nil {
+		return err
+	}
+	config.Tunnel, config.TunnelPort = a.Tunnel, a.TunnelPort
+	if name := ztunnel.Namespace + "/" + ztunnel.Name; name != p.node.ztunnel {
+		a.Log.Info("the node's active ztunnel", "pod", name)
+		p.node.ztunnel = name
+	}
+	result, err := a.change(ctx, config, p)
+	a.report(result, p)
+	if err != nil {
+		p.node.ok = false
+		return fmt.Errorf("programming the node: %w", err)
+	}
+	p.node.ok, p.node.config, p.installed = true, config, true
+	a.Metrics.enrolled.Set(float64(len(config.Pods) - len(p.node.refused)))
+	return nil
+}
+
+// change compares the whole node with the plan, except where this run has done
+// so and only pods have come or gone since: then it handles these.
+func (a *Agent) change(ctx context.Context, config noderoute.HostConfig, p *pass) (noderoute.Result, error) {
+	if p.node.ok && !p.check && sameBut(config, p.node.config) {
+		add, remove := podChanges(p.node.config.Pods, config.Pods)
+		return a.Node.UpdatePods(ctx, config, add, remove)
+	}
+	if !p.node.ok {
+		problems, err := a.Node.Preflight(ctx, config)
+		if err := errors.Join(err, Problems(noderoute.Blocking(problems))); err != nil {
+			return noderoute.Result{}, err
+		}
+		for _, problem := range problems {
+			a.Log.Warn("preflight", "where", problem.Where, "what", problem.What, "way_out", problem.WayOut)
+		}
+	}
+	p.node.refused = nil
+	return a.Node.Apply(ctx, config)
+}
+
+// takeDown leaves the node without a data path: pods talk plainly.
+func (a *Agent) takeDown(ctx context.Context, p *pass) error {
+	if p.node.ztunnel != "" || !p.installed {
+		a.Log.Warn("no ready ztunnel on this node; pods talk plainly")
+	}
+	p.node = programmed{}
+	result, err := a.Node.Cleanup(ctx)
+	a.report(result, p)
+	if err != nil {
+		return fmt.Errorf("taking the data path down: %w", err)
+	}
+	p.installed = true
+	a.Metrics.enrolled.Set(0)
+	return nil
+}
+
+// report counts and logs what was done to the node.
+func (a *Agent) report(r noderoute.Result, p *pass) {
+	a.Metrics.wrote(r)
+	for _, change := range r.Changes {
+		a.Log.Info("changed the node", "change", change)
+	}
+	for _, warning := range r.Warnings {
+		a.Log.Warn("look at the node", "warning", warning)
+	}
+	for _, pod := range r.Refused {
+		if p.node.refused[pod.Pod.UID] != pod.Error() {
+			a.Log.Warn("a pod is not captured", "pod", pod.Pod.UID, "ip", pod.Pod.IP, "why", pod.Err)
+		}
+		if p.node.refused == nil {
+			p.node.refused = map[string]string{}
+		}
+		p.node.refused[pod.Pod.UID] = pod.Error()
+	}
+}
+
+// sameBut reports whether two configurations differ in their pods at most.
+func sameBut(a, b noderoute.HostConfig) bool {
+	a.Pods, b.Pods = nil, nil
+	return reflect.DeepEqual(a, b)
+}
+
+// podChanges are the pods to enrol and those to release on the way from old to
+// now. A pod that took over another's address is enrolled; its address stays.
+func podChanges(old, now []noderoute.Pod) (add, remove []noderoute.Pod) {
+	before := make(map[noderoute.Pod]bool, len(old))
+	for _, pod := range old {
+		before[pod] = true
+	}
+	for _, pod := range now {
+		if !before[pod] {
+			add = append(add, pod)
+		}
+		delete(before, pod)
+	}
+	for _, pod := range old {
+		if before[pod] {
+			remove = append(remove, pod)
+		}
+	}
+	return add, remove
+}
+
+// HostConfig is what the node needs to know of the snapshot: the active
+// ztunnel's address, the host's, and the pods to capture.
+func HostConfig(s *mesh.Snapshot, node string, ztunnel *mesh.Workload) (noderoute.HostConfig, error) {
+	host, err := s.HostIP(node)
+	if err != nil {
+		return noderoute.HostConfig{}, err
+	}
+	config := noderoute.HostConfig{ZtunnelIP: ztunnel.IP, HostIP: host, DNSCapture: ztunnel.DNSCapture}
+	for i := range s.Workloads {
+		w := &s.Workloads[i]
+		if w.Node == node && w.Enrolled() {
+			config.Pods = append(config.Pods, noderoute.Pod{UID: w.UID, IP: w.IP})
+		}
+	}
+	return config, nil
+}
+
+// Problems joins what a preflight found into one error, nil where it found nothing.
+func Problems(found []noderoute.Problem) error {
+	if len(found) == 0 {
+		return nil
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "this node can't carry the data path (%d found, nothing was changed):", len(found))
+	for _, problem := range found {
+		fmt.Fprintf(&text, "\n  - %s", problem)
+	}
+	return errors.New(text.String())
+}
