@@ -192,7 +192,12 @@ func (m *manager) takeExtension(r adsclient.Resource) error {
 
 // removeExtension leaves the filter without configuration: connections are
 // closed then, as in Envoy.
-func (m *manager) removeExtension(name string) { m.known.Delete(name) }
+func (m *manager) removeExtension(name string) {
+	m.known.Delete(name)
+	if e := m.exts[name]; e != nil && e.accepted != nil {
+		e.accepted = &state.Accepted{Updated: e.accepted.Updated}
+	}
+}
 
 // workloads is the extension for the data path; nil where there is none.
 func (m *manager) workloads(name string) *config.Workloads {

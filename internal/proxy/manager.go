@@ -53,6 +53,9 @@ type change struct {
 	remove func(name string)
 	names  func() []string // all that are held, for a full update
 	noun   string
+	// removeFirst is for listeners: a new one may want the address of one that
+	// goes. A cluster stays until its successors are there.
+	removeFirst bool
 }
 
 func newManager(p *Proxy) *manager {
@@ -114,13 +117,13 @@ func (m *manager) Update(u *adsclient.Update) []adsclient.Refusal {
 func (m *manager) changes(typeURL string) (change, bool) {
 	switch typeURL {
 	case clusterType:
-		return change{m.takeCluster, m.removeCluster, keys(m.clusters), "cluster"}, true
+		return change{m.takeCluster, m.removeCluster, keys(m.clusters), "cluster", false}, true
 	case endpointType:
-		return change{m.takeEndpoints, m.removeEndpoints, nil, "endpoints"}, true
+		return change{m.takeEndpoints, m.removeEndpoints, nil, "endpoints", false}, true
 	case listenerType:
-		return change{m.takeListener, m.removeListener, keys(m.listeners), "listener"}, true
+		return change{m.takeListener, m.removeListener, keys(m.listeners), "listener", true}, true
 	case extensionType:
-		return change{m.takeExtension, m.removeExtension, nil, "extension"}, true
+		return change{m.takeExtension, m.removeExtension, nil, "extension", false}, true
 	}
 	return change{}, false
 }
@@ -128,10 +131,13 @@ func (m *manager) changes(typeURL string) (change, bool) {
 // apply takes the resources of a response one by one: a bad one does not keep
 // the others from being used.
 func (m *manager) apply(u *adsclient.Update, c change) []adsclient.Refusal {
+	if c.removeFirst {
+		c.removeAll(u)
+	}
 	var refused []adsclient.Refusal
 	seen := make(map[string]bool, len(u.Resources))
 	for _, r := range u.Resources {
-		err := c.check(r, seen)
+		err := check(r, seen)
 		seen[r.Name] = true
 		if err == nil {
 			err = c.take(r)
@@ -140,20 +146,32 @@ func (m *manager) apply(u *adsclient.Update, c change) []adsclient.Refusal {
 			refused = append(refused, adsclient.Refusal{Name: r.Name, Err: fmt.Errorf("%s: %w", c.noun, err)})
 		}
 	}
-	for _, name := range u.Removed {
-		c.remove(name)
-	}
-	if u.Full && c.names != nil {
-		for _, name := range c.names() {
-			if !seen[name] {
-				c.remove(name)
-			}
-		}
+	if !c.removeFirst {
+		c.removeAll(u)
 	}
 	return refused
 }
 
-func (c *change) check(r adsclient.Resource, seen map[string]bool) error {
+// removeAll removes what the response says is gone.
+func (c *change) removeAll(u *adsclient.Update) {
+	for _, name := range u.Removed {
+		c.remove(name)
+	}
+	if !u.Full || c.names == nil {
+		return
+	}
+	left := make(map[string]bool, len(u.Resources))
+	for _, r := range u.Resources {
+		left[r.Name] = true
+	}
+	for _, name := range c.names() {
+		if !left[name] {
+			c.remove(name)
+		}
+	}
+}
+
+func check(r adsclient.Resource, seen map[string]bool) error {
 	switch {
 	case r.Name == "":
 		return fmt.Errorf("resource has no name")

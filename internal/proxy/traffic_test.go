@@ -6,13 +6,16 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"io"
 	"net"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // serve runs handle for each connection to addr in the namespace; the address
@@ -155,6 +158,68 @@ func TestLargeBodiesBothWays(t *testing.T) {
 			t.Error("the body changed on the way")
 		}
 	}
+}
+
+// A GiB each way, at the same time, on one connection.
+func TestGiBBothWays(t *testing.T) {
+	p, _, _ := both(t, true)
+	const size = large
+	table := crc32.MakeTable(crc32.Castagnoli)
+	want := crc32.New(table)
+	if _, err := io.Copy(want, io.LimitReader(&pattern{}, size)); err != nil {
+		t.Fatal(err)
+	}
+	exchange := func(c *net.TCPConn) {
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := io.Copy(c, io.LimitReader(&pattern{}, size)); err != nil {
+				t.Error(err)
+			}
+			c.CloseWrite()
+		})
+		sum := crc32.New(table)
+		n, err := io.Copy(sum, c)
+		if err != nil || n != size || sum.Sum32() != want.Sum32() {
+			t.Errorf("%d bytes came, checksum %08x instead of %08x: %v", n, sum.Sum32(), want.Sum32(), err)
+		}
+		wg.Wait()
+	}
+	served := make(chan struct{})
+	serve(t, p.productpage, "10.4.3.20:9080", func(c *net.TCPConn) {
+		c.SetDeadline(time.Now().Add(3 * time.Minute))
+		exchange(c)
+		close(served)
+	})
+	c, err := p.sleep.dial("10.8.14.226:9080")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(3 * time.Minute))
+	began := time.Now()
+	exchange(c)
+	<-served
+	t.Logf("%d MiB each way in %v", size>>20, time.Since(began).Round(time.Millisecond))
+}
+
+// pattern is endless bytes in which every 8 KiB differ from all others.
+type pattern struct {
+	block [8 << 10]byte
+	n     uint64
+	left  []byte
+}
+
+func (p *pattern) Read(b []byte) (int, error) {
+	if len(p.left) == 0 {
+		p.n++
+		for i := 0; i < len(p.block); i += 512 {
+			binary.LittleEndian.PutUint64(p.block[i:], p.n*0x9e3779b97f4a7c15+uint64(i))
+		}
+		p.left = p.block[:]
+	}
+	k := copy(b, p.left)
+	p.left = p.left[k:]
+	return k, nil
 }
 
 func TestResetPasses(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 )
 
 // TLS is a Conn over a TLS connection. Ending the outgoing direction sends
-// close_notify and then a FIN; a reset resets the TCP connection below.
+// close_notify; a reset resets the TCP connection below.
 type TLS struct {
 	*tls.Conn
 	below *net.TCPConn

@@ -102,6 +102,19 @@ func (r *Registry) get(name string, kind Kind) *Value {
 	return e.value
 }
 
+// Remove forgets values: those of something that is gone. Whoever still holds
+// one may go on using it.
+func (r *Registry) Remove(names ...string) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, name := range names {
+		delete(r.values, name)
+	}
+}
+
 // Snapshot is every value, sorted by name.
 func (r *Registry) Snapshot() []Sample {
 	if r == nil {

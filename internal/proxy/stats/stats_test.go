@@ -47,3 +47,14 @@ func TestConcurrentFirstUse(t *testing.T) {
 		t.Errorf("n = %d, want 16000", got)
 	}
 }
+
+func TestRemove(t *testing.T) {
+	var r Registry
+	old := r.Counter("n")
+	r.Counter("m").Inc()
+	r.Remove("n", "not there")
+	old.Inc()
+	if got := r.Snapshot(); len(got) != 1 || got[0].Name != "m" || r.Counter("n").Get() != 0 {
+		t.Errorf("left %v", got)
+	}
+}

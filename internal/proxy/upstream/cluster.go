@@ -24,8 +24,10 @@ type Cluster struct {
 	next    atomic.Uint32                 // round robin
 	secrets *secrets
 	pool    *pool
-	stats   *clusterStats
-	dial    InternalDialer
+	// stats are made on first use: of SA × service × port clusters most are
+	// never used.
+	stats func() *clusterStats
+	dial  InternalDialer
 }
 
 // SetHosts replaces the hosts of an EDS cluster.
@@ -47,12 +49,12 @@ func (c *Cluster) Secrets() []*secret.Entry { return c.secrets.all }
 func (c *Cluster) Connect(ctx context.Context, r *Request) (*Stream, error) {
 	h, ok := c.choose(r)
 	if !ok {
-		c.stats.noneHealthy.Inc()
+		c.stats().noneHealthy.Inc()
 		return nil, &Failure{Reason: NoHost}
 	}
 	s, err := c.connect(ctx, r, h)
 	if err != nil {
-		c.stats.connectFail.Inc()
+		c.stats().connectFail.Inc()
 		var tlsErr *tlsError
 		return nil, &Failure{Reason: ConnectFailed, Host: h.String(), TLS: errors.As(err, &tlsErr), Err: err}
 	}
@@ -74,7 +76,7 @@ func (c *Cluster) connect(ctx context.Context, r *Request, h *config.Host) (*Str
 	if err != nil {
 		return nil, err
 	}
-	s := &Stream{Conn: netio.TCP{TCPConn: tcp}, Local: netio.AddrPort(tcp.LocalAddr()).String(), done: c.stats.opened()}
+	s := &Stream{Conn: netio.TCP{TCPConn: tcp}, Local: netio.AddrPort(tcp.LocalAddr()).String(), done: c.stats().opened()}
 	if socket.TLS == nil {
 		return s, nil
 	}
@@ -108,7 +110,7 @@ func (c *Cluster) connectInternal(h *config.Host, socket *config.TransportSocket
 	if err != nil {
 		return nil, err
 	}
-	return &Stream{Conn: conn, Local: internalClient, done: c.stats.opened()}, nil
+	return &Stream{Conn: conn, Local: internalClient, done: c.stats().opened()}, nil
 }
 
 // choose picks the host of a request.
@@ -144,7 +146,7 @@ func (c *Cluster) fromHeader(value string) netip.AddrPort {
 	}
 	addr, err := netip.ParseAddrPort(value)
 	if err != nil || !addr.Addr().Is4() {
-		c.stats.headerInvalid.Inc()
+		c.stats().headerInvalid.Inc()
 		return netip.AddrPort{}
 	}
 	return addr

@@ -40,7 +40,7 @@ func (m *Manager) New(cfg *config.Cluster) *Cluster {
 	c := &Cluster{
 		Config:  cfg,
 		secrets: acquire(m.secrets, cfg.Secrets()),
-		stats:   newStats(m.stats, cfg.Name),
+		stats:   sync.OnceValue(func() *clusterStats { return newStats(m.stats, cfg.Name) }),
 		dial: func(listener, endpointID string, metadata map[string]*structpb.Struct) (netio.Conn, error) {
 			return m.internal(listener, endpointID, metadata)
 		},
@@ -68,6 +68,7 @@ func (m *Manager) Remove(name string) *Cluster {
 	defer m.mu.Unlock()
 	c := m.clusters[name]
 	delete(m.clusters, name)
+	removeStats(m.stats, name)
 	return c
 }
 

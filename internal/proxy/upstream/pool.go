@@ -58,10 +58,10 @@ func (c *Cluster) connectTunnel(ctx context.Context, t *Tunnel, addr netip.AddrP
 			}
 			return nil, err
 		}
-		c.stats.requests.Inc()
-		c.stats.requestsActive.Inc()
+		c.stats().requests.Inc()
+		c.stats().requestsActive.Inc()
 		return &Stream{Conn: TunnelStream{s}, Local: conn.local, done: func() {
-			c.stats.requestsActive.Dec()
+			c.stats().requestsActive.Dec()
 			c.pool.giveBack(conn)
 		}}, nil
 	}
@@ -276,8 +276,8 @@ func (p *pool) open(ctx context.Context, addr netip.AddrPort) (*tunnelConn, erro
 		tcp.Close()
 		return nil, fmt.Errorf("connecting to %s: %w", addr, err)
 	}
-	p.c.stats.http2Total.Inc()
-	ended := p.c.stats.opened()
+	p.c.stats().http2Total.Inc()
+	ended := p.c.stats().opened()
 	go func() {
 		<-conn.client.Done()
 		ended()
