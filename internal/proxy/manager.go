@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ambient22/ambient22/internal/proxy/adsclient"
@@ -43,8 +44,8 @@ type manager struct {
 	known            sync.Map // extensions for the data path: name → *config.Workloads
 	exts             map[string]*extensionEntry
 
-	askedListeners bool // LDS is subscribed: the first clusters are ready
-	live           bool // the first listeners are ready
+	askedListeners bool        // LDS is subscribed: the first clusters are ready
+	live           atomic.Bool // the first listeners are ready
 }
 
 // change is what one kind of resource does with one response.
@@ -189,8 +190,8 @@ func (m *manager) proceed() {
 	if m.answered[clusterType] {
 		m.openListeners()
 	}
-	if !m.live && m.answered[listenerType] && !m.warmingListeners() {
-		m.live = true
+	if !m.live.Load() && m.answered[listenerType] && !m.warmingListeners() {
+		m.live.Store(true)
 		m.p.log.Info("first configuration is in effect", "listeners", len(m.listeners), "clusters", len(m.clusters))
 	}
 }
@@ -220,11 +221,7 @@ func (m *manager) warmingListeners() bool {
 }
 
 // Ready reports whether the first configuration is in effect.
-func (p *Proxy) Ready() bool {
-	p.manager.mu.Lock()
-	defer p.manager.mu.Unlock()
-	return p.manager.live
-}
+func (p *Proxy) Ready() bool { return p.manager.live.Load() }
 
 func keys[V any](entries map[string]V) func() []string {
 	return func() []string {

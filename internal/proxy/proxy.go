@@ -114,10 +114,20 @@ func (p *Proxy) Run(ctx context.Context) error {
 	p.manager.stop()
 	p.log.Info("draining connections", "at_most", p.o.Drain)
 	p.listeners.Close(p.o.Drain)
+	p.closeTunnels()
 	stop()
 	p.streams.Wait()
 	p.control.close()
 	return nil
+}
+
+// farewell is how long the peers of shared connections have to take a GOAWAY.
+const farewell = time.Second
+
+func (p *Proxy) closeTunnels() {
+	ctx, cancel := context.WithTimeout(context.Background(), farewell)
+	defer cancel()
+	p.clusters.Close(ctx)
 }
 
 // fetchSecret opens a stream for one secret, as Envoy does: a refused name can

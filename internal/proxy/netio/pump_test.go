@@ -167,3 +167,38 @@ func TestPairHoldsTheWriterBack(t *testing.T) {
 		t.Errorf("read from a closed peer: %v", err)
 	}
 }
+
+// Whatever happens on either side at whatever moment, a pump comes to an end,
+// and so does the one that hangs on its other side.
+func TestPumpAlwaysEnds(t *testing.T) {
+	for i := range 300 {
+		client, near := tcpPair(t)
+		up, down := Pair()
+		far, server := tcpPair(t)
+		done := make(chan struct{}, 2)
+		var buffers Buffers
+		go func() { Pump(near, up, &buffers, &Traffic{}); done <- struct{}{} }()
+		go func() { Pump(down, far, &buffers, &Traffic{}); done <- struct{}{} }()
+		for j, end := range []Conn{client, server} {
+			go func() { io.Copy(end, io.LimitReader(endless{}, int64(i)<<10)); disturb(end, i>>j) }()
+			go io.Copy(io.Discard, struct{ io.Reader }{end})
+		}
+		<-done
+		<-done
+	}
+}
+
+func disturb(c Conn, how int) {
+	switch how % 3 {
+	case 0:
+		c.Reset()
+	case 1:
+		c.Close()
+	default:
+		c.CloseWrite()
+	}
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }

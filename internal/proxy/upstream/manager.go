@@ -87,3 +87,15 @@ func (m *Manager) Connect(ctx context.Context, name string, r *Request) (*Stream
 	}
 	return c.Connect(ctx, r)
 }
+
+// Close ends the shared connections of all clusters in order, as long as ctx
+// allows. Nothing may be asked of the Manager any more.
+func (m *Manager) Close(ctx context.Context) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	var wg sync.WaitGroup
+	for _, c := range m.clusters {
+		wg.Go(func() { c.pool.close(ctx) })
+	}
+	wg.Wait()
+}

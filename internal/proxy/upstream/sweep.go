@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -87,4 +88,21 @@ func (p *pool) drain() {
 		}
 		d.conns = nil
 	}
+}
+
+// close ends every connection in order, as long as ctx allows.
+func (p *pool) close(ctx context.Context) {
+	p.mu.Lock()
+	p.ended = true
+	var all []*tunnelConn
+	for _, d := range p.dests {
+		all = append(all, d.conns...)
+		d.conns = nil
+	}
+	p.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, conn := range all {
+		wg.Go(func() { conn.client.GoAway(ctx) })
+	}
+	wg.Wait()
 }
