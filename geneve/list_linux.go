@@ -48,12 +48,11 @@ func (c *Conn) List(names ...string) ([]Link, error) {
 
 // Links reads all links of the namespace, without their addresses.
 func (c *Conn) Links() ([]Link, error) {
+	var b nlbatch.Batch
+	b.Begin(unix.RTM_GETLINK, 0, make([]byte, unix.SizeofIfInfomsg))
+	b.Uint32(unix.IFLA_EXT_MASK, skipStats)
 	var links []Link
-	err := c.dump(func(b *nlbatch.Batch) {
-		links = nil
-		b.Begin(unix.RTM_GETLINK, 0, make([]byte, unix.SizeofIfInfomsg))
-		b.Uint32(unix.IFLA_EXT_MASK, skipStats)
-	}, func(m nlbatch.Message) error {
+	err := c.nl.Dump(&b, func() { links = nil }, func(m nlbatch.Message) error {
 		links = append(links, readLink(m.Data))
 		return nil
 	})
@@ -65,43 +64,35 @@ func (c *Conn) Links() ([]Link, error) {
 
 // addresses reads the IPv4 addresses of one link.
 func (c *Conn) addresses(index int) ([]Address, error) {
+	var b nlbatch.Batch
+	b.Begin(unix.RTM_GETADDR, 0, ifAddrMsg(0, 0, index))
 	var out []Address
-	err := c.dump(func(b *nlbatch.Batch) {
-		out = nil
-		b.Begin(unix.RTM_GETADDR, 0, ifAddrMsg(0, 0, index))
-	}, func(m nlbatch.Message) error {
-		if len(m.Data) < unix.SizeofIfAddrmsg || int(binary.NativeEndian.Uint32(m.Data[4:])) != index {
-			return nil
+	err := c.nl.Dump(&b, func() { out = nil }, func(m nlbatch.Message) error {
+		if len(m.Data) >= unix.SizeofIfAddrmsg && int(binary.NativeEndian.Uint32(m.Data[4:])) == index {
+			out = append(out, readAddress(m.Data))
 		}
-		var addr, local, brd netip.Addr
-		for a := range nlbatch.Attributes(m.Data[unix.SizeofIfAddrmsg:]) {
-			switch a.Type {
-			case unix.IFA_ADDRESS:
-				addr = a.Addr()
-			case unix.IFA_LOCAL:
-				local = a.Addr()
-			case unix.IFA_BROADCAST:
-				brd = a.Addr()
-			}
-		}
-		if !local.IsValid() {
-			local = addr
-		}
-		out = append(out, Address{Prefix: netip.PrefixFrom(local, int(m.Data[1])), Broadcast: brd})
 		return nil
 	})
 	return out, err
 }
 
-// dump repeats a dump until the kernel says that nothing changed meanwhile.
-func (c *Conn) dump(request func(*nlbatch.Batch), each func(nlbatch.Message) error) error {
-	for {
-		var b nlbatch.Batch
-		request(&b)
-		if err := c.nl.Dump(&b, each); !errors.Is(err, nlbatch.ErrInterrupted) {
-			return err
+// readAddress takes struct ifaddrmsg and its attributes.
+func readAddress(p []byte) Address {
+	var addr, local, brd netip.Addr
+	for a := range nlbatch.Attributes(p[unix.SizeofIfAddrmsg:]) {
+		switch a.Type {
+		case unix.IFA_ADDRESS:
+			addr = a.Addr()
+		case unix.IFA_LOCAL:
+			local = a.Addr()
+		case unix.IFA_BROADCAST:
+			brd = a.Addr()
 		}
 	}
+	if !local.IsValid() {
+		local = addr
+	}
+	return Address{Prefix: netip.PrefixFrom(local, int(p[1])), Broadcast: brd}
 }
 
 // readLink takes struct ifinfomsg and its attributes.

@@ -14,32 +14,19 @@ import (
 // List reads the set of that name with its entries, in the order of their
 // addresses; nil where there is none, also where the kernel has no sets.
 func (c *Conn) List(name string) (*Listed, error) {
-	for {
-		set, err := c.list(name)
-		switch {
-		case errors.Is(err, nlbatch.ErrInterrupted):
-			continue
-		case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP):
-			return nil, nil
-		case err != nil:
-			return nil, fmt.Errorf("listing set %s: %w", name, err)
-		}
-		return set, nil
-	}
-}
-
-func (c *Conn) list(name string) (*Listed, error) {
 	var b nlbatch.Batch
 	begin(&b, cmdList, 0, name)
-	set := &Listed{Name: name}
-	err := c.nl.Dump(&b, func(m nlbatch.Message) error {
+	var set *Listed
+	err := c.nl.Dump(&b, func() { set = &Listed{Name: name} }, func(m nlbatch.Message) error {
 		set.read(m)
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	if set.Type == "" {
+	switch {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("listing set %s: %w", name, err)
+	case set.Type == "":
 		return nil, nil
 	}
 	slices.SortFunc(set.Entries, byAddr)

@@ -46,7 +46,7 @@ func (s *session) hops(addrs []netip.Addr) (map[netip.Addr]Hop, error) {
 		if r.typ == unix.RTN_UNICAST || r.typ == unix.RTN_LOCAL {
 			if names[r.oif] == "" {
 				name, err := s.name(r.oif)
-				if err != nil {
+				if err != nil && !errors.Is(err, unix.ENODEV) { // it may go at any time
 					return err
 				}
 				names[r.oif] = name

@@ -55,45 +55,50 @@ func listNFT() (map[string]*nftTable, error) {
 		return nil, err
 	}
 	defer conn.Close()
-	for {
-		out := map[string]*nftTable{}
-		err := dumpNFT(conn, nftMsgGetTable, func(m nlbatch.Message) error {
-			for a := range nlbatch.Attributes(m.Data[4:]) {
-				if a.Type == nftaTableName {
-					out[a.String()] = &nftTable{}
-				}
+	var out map[string]*nftTable
+	err = dumpNFT(conn, nftMsgGetTable, func() { out = map[string]*nftTable{} }, func(m nlbatch.Message) {
+		for a := range nlbatch.Attributes(m.Data[4:]) {
+			if a.Type == nftaTableName {
+				out[a.String()] = &nftTable{}
 			}
-			return nil
-		})
-		if err == nil {
-			err = dumpNFT(conn, nftMsgGetChain, func(m nlbatch.Message) error {
-				table, chain := readNFTChain(m)
-				if t := out[table]; t != nil {
-					t.chains = append(t.chains, chain)
-				}
-				return nil
-			})
 		}
-		switch {
-		case errors.Is(err, nlbatch.ErrInterrupted):
-			continue
-		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP):
-			return nil, nil
-		case err != nil:
-			return nil, fmt.Errorf("listing nftables chains: %w", err)
-		}
-		return out, nil
+	})
+	if err != nil {
+		return nil, noNFT(err)
 	}
+	forget := func() {
+		for _, t := range out {
+			t.chains = nil
+		}
+	}
+	err = dumpNFT(conn, nftMsgGetChain, forget, func(m nlbatch.Message) {
+		table, chain := readNFTChain(m)
+		if t := out[table]; t != nil {
+			t.chains = append(t.chains, chain)
+		}
+	})
+	return out, noNFT(err)
 }
 
-func dumpNFT(conn *nlbatch.Conn, cmd uint16, each func(nlbatch.Message) error) error {
+// noNFT turns the answer of a kernel without nftables into "nothing is there".
+func noNFT(err error) error {
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("listing nftables: %w", err)
+	}
+	return nil
+}
+
+func dumpNFT(conn *nlbatch.Conn, cmd uint16, start func(), each func(nlbatch.Message)) error {
 	var b nlbatch.Batch
 	b.Begin(unix.NFNL_SUBSYS_NFTABLES<<8|cmd, 0, []byte{unix.AF_INET, unix.NFNETLINK_V0, 0, 0})
-	return conn.Dump(&b, func(m nlbatch.Message) error {
-		if len(m.Data) < 4 || m.Data[0] != unix.AF_INET {
-			return nil
+	return conn.Dump(&b, start, func(m nlbatch.Message) error {
+		if len(m.Data) >= 4 && m.Data[0] == unix.AF_INET {
+			each(m)
 		}
-		return each(m)
+		return nil
 	})
 }
 
@@ -123,26 +128,15 @@ func countNFT() (int, error) {
 		return 0, err
 	}
 	defer conn.Close()
-	for {
-		n := 0
-		err := dumpNFT(conn, nftMsgGetRule, func(m nlbatch.Message) error {
-			for a := range nlbatch.Attributes(m.Data[4:]) {
-				if a.Type == nftaRuleTable && slices.Contains(iptablesTables(), a.String()) {
-					n++
-				}
+	n := 0
+	err = dumpNFT(conn, nftMsgGetRule, func() { n = 0 }, func(m nlbatch.Message) {
+		for a := range nlbatch.Attributes(m.Data[4:]) {
+			if a.Type == nftaRuleTable && slices.Contains(iptablesTables(), a.String()) {
+				n++
 			}
-			return nil
-		})
-		switch {
-		case errors.Is(err, nlbatch.ErrInterrupted):
-			continue
-		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP):
-			return 0, nil
-		case err != nil:
-			return 0, fmt.Errorf("counting nftables rules: %w", err)
 		}
-		return n, nil
-	}
+	})
+	return n, noNFT(err)
 }
 
 // nothingOfOurs tells from the names of the chains that no rule of ours can be

@@ -131,7 +131,10 @@ func (n *Node) Plan(ctx context.Context, c HostConfig) (Plan, error) {
 
 // Cleanup takes everything of ours off the node, whatever part of it is there
 // and whichever run put it there, and puts back what was before. It may be
-// called again.
+// called again. Tables that the nft variant made for our rules go too; a table
+// of the legacy variant, once it was used in a network namespace, stays there
+// empty until the namespace ends, the kernel has no way to take it away (a node
+// with kube-proxy has mangle and nat in use anyway).
 func (n *Node) Cleanup(ctx context.Context) (Result, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

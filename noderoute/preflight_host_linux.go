@@ -107,7 +107,7 @@ func udpPortTaken(port uint16) bool {
 }
 
 // routeProblems are about the routes to the ztunnel and to each pod, and about
-// the node's own address.
+// the node's own address. A pod's problem keeps only that pod out.
 func (s *session) routeProblems(c HostConfig, _ tools) ([]Problem, error) {
 	var addrs []netip.Addr
 	for _, a := range []netip.Addr{c.ZtunnelIP, c.HostIP} {
@@ -134,6 +134,9 @@ func (s *session) routeProblems(c HostConfig, _ tools) ([]Problem, error) {
 		if err != nil {
 			return nil, err
 		}
+		for i := range problem {
+			problem[i].Blocking = true // without it there is no data path at all
+		}
 		out = append(out, problem...)
 	}
 	bridges := map[string]bool{}
@@ -152,8 +155,9 @@ func (s *session) routeProblems(c HostConfig, _ tools) ([]Problem, error) {
 	return out, nil
 }
 
+// routeProblem says why an address cannot be reached the way it has to be.
 func (s *session) routeProblem(whose string, ip netip.Addr, hop Hop) ([]Problem, error) {
-	problem := Problem{Where: "ip route get " + ip.String(), Blocking: true}
+	problem := Problem{Where: "ip route get " + ip.String()}
 	switch {
 	case !ip.Is4():
 		problem.What = fmt.Sprintf("%s has the address %s: %v", whose, ip, ErrIPv6)

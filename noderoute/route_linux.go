@@ -15,6 +15,10 @@ import (
 // rtaNextHopID (RTA_NH_ID) marks a route over a next hop object.
 const rtaNextHopID = 30
 
+// maxNamed is how many refused routes an error names: one reason usually
+// refuses all of thousands.
+const maxNamed = 5
+
 // rawRoute is a route as the kernel sends it.
 type rawRoute struct {
 	dst      netip.Prefix
@@ -62,39 +66,37 @@ func readRoute(p []byte) (rawRoute, bool) {
 
 // listRoutes reads one IPv4 routing table.
 func (s *session) listRoutes(table uint32) ([]listedRoute, error) {
-	names := map[int]string{}
-	for {
-		var out []listedRoute
-		var b nlbatch.Batch
-		msg := make([]byte, unix.SizeofRtMsg)
-		msg[0] = unix.AF_INET
-		b.Begin(unix.RTM_GETROUTE, 0, msg)
-		b.Uint32(unix.RTA_TABLE, table)
-		err := s.route.Dump(&b, func(m nlbatch.Message) error {
-			raw, ok := readRoute(m.Data)
-			if !ok || raw.table != table {
-				return nil
-			}
-			if raw.oif != 0 && names[raw.oif] == "" {
-				name, err := s.name(raw.oif)
-				if err != nil && !errors.Is(err, unix.ENODEV) {
-					return err
-				}
-				names[raw.oif] = name
-			}
-			out = append(out, raw.listed(names[raw.oif]))
-			return nil
-		})
-		switch {
-		case errors.Is(err, nlbatch.ErrInterrupted):
-			continue
-		case errors.Is(err, unix.ENOENT): // no route was ever in this table
-			return nil, nil
-		case err != nil:
-			return nil, fmt.Errorf("listing routes of table %d: %w", table, err)
+	var b nlbatch.Batch
+	msg := make([]byte, unix.SizeofRtMsg)
+	msg[0] = unix.AF_INET
+	b.Begin(unix.RTM_GETROUTE, 0, msg)
+	b.Uint32(unix.RTA_TABLE, table)
+	var raw []rawRoute
+	err := s.route.Dump(&b, func() { raw = nil }, func(m nlbatch.Message) error {
+		if r, ok := readRoute(m.Data); ok && r.table == table {
+			raw = append(raw, r)
 		}
-		return out, nil
+		return nil
+	})
+	if errors.Is(err, unix.ENOENT) { // no route was ever in this table
+		return nil, nil
 	}
+	if err != nil {
+		return nil, fmt.Errorf("listing routes of table %d: %w", table, err)
+	}
+	names := map[int]string{}
+	out := make([]listedRoute, 0, len(raw))
+	for _, r := range raw {
+		if r.oif != 0 && names[r.oif] == "" {
+			name, err := s.name(r.oif)
+			if err != nil && !errors.Is(err, unix.ENODEV) {
+				return nil, err
+			}
+			names[r.oif] = name
+		}
+		out = append(out, r.listed(names[r.oif]))
+	}
+	return out, nil
 }
 
 func (r rawRoute) listed(dev string) listedRoute {
@@ -135,11 +137,17 @@ func (s *session) writeRoutes(changes []routeChange) error {
 	}
 	s.result.NetlinkWrites += b.Len()
 	failures, err := s.route.Send(&b)
+	refused := 0
 	for _, f := range failures {
 		if sent[f.Index].del && errors.Is(f.Err, unix.ESRCH) {
 			continue
 		}
-		err = errors.Join(err, fmt.Errorf("%s: %w", sent[f.Index].doing(), f.Err))
+		if refused++; refused <= maxNamed {
+			err = errors.Join(err, fmt.Errorf("%s: %w", sent[f.Index].doing(), f.Err))
+		}
+	}
+	if refused > maxNamed {
+		err = errors.Join(err, fmt.Errorf("changing %d more routes: refused as well", refused-maxNamed))
 	}
 	return err
 }

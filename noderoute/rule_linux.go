@@ -12,26 +12,21 @@ import (
 
 // listRules reads the IPv4 policy routing rules.
 func (s *session) listRules() ([]listedRule, error) {
-	for {
-		var out []listedRule
-		var b nlbatch.Batch
-		msg := make([]byte, unix.SizeofRtMsg) // struct fib_rule_hdr has the same layout
-		msg[0] = unix.AF_INET
-		b.Begin(unix.RTM_GETRULE, 0, msg)
-		err := s.route.Dump(&b, func(m nlbatch.Message) error {
-			if r, ok := readRule(m.Data); ok {
-				out = append(out, r)
-			}
-			return nil
-		})
-		if errors.Is(err, nlbatch.ErrInterrupted) {
-			continue
+	var b nlbatch.Batch
+	msg := make([]byte, unix.SizeofRtMsg) // struct fib_rule_hdr has the same layout
+	msg[0] = unix.AF_INET
+	b.Begin(unix.RTM_GETRULE, 0, msg)
+	var out []listedRule
+	err := s.route.Dump(&b, func() { out = nil }, func(m nlbatch.Message) error {
+		if r, ok := readRule(m.Data); ok {
+			out = append(out, r)
 		}
-		if err != nil {
-			return nil, fmt.Errorf("listing ip rules: %w", err)
-		}
-		return out, nil
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing ip rules: %w", err)
 	}
+	return out, nil
 }
 
 const (

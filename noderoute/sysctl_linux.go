@@ -70,21 +70,27 @@ func (s *session) setSysctls(changes []sysctlChange, own []string) error {
 	news := false
 	for _, ch := range changes {
 		from, err := readSysctl(ch.Sysctl)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // a pod went away meanwhile, and its veth with it
+		}
 		if err != nil {
 			return fmt.Errorf("reading sysctl: %w", err)
 		}
 		if from == ch.Value {
 			continue
 		}
-		todo = append(todo, ch.Sysctl)
 		if !slices.Contains(own, ch.Device) {
 			index, err := s.sysctlIndex(ch.Device)
+			if errors.Is(err, unix.ENODEV) {
+				continue
+			}
 			if err != nil {
 				return err
 			}
 			origin := sysctlOrigin{Device: ch.Device, Index: index, Key: ch.Key, Original: from, Set: ch.Value}
 			news = s.state.remember(origin) || news
 		}
+		todo = append(todo, ch.Sysctl)
 	}
 	if news {
 		if err := s.saveState(); err != nil {
@@ -92,7 +98,8 @@ func (s *session) setSysctls(changes []sysctlChange, own []string) error {
 		}
 	}
 	for _, y := range todo {
-		if err := writeSysctl(y); err != nil {
+		err := writeSysctl(y)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("writing sysctl: %w", err)
 		}
 		s.result.SysctlWrites++

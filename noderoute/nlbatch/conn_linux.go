@@ -18,6 +18,9 @@ const (
 	maxRequests = 256
 	maxBytes    = 64 << 10
 
+	// How often a dump is made again on a node where something always changes.
+	maxAttempts = 32
+
 	receiveBuffer = 8 << 20
 	sendBuffer    = 1 << 20
 
@@ -90,6 +93,9 @@ type Message struct {
 	Type uint16
 	Seq  uint32
 	Data []byte // after the netlink header
+
+	// Interrupted says that what a dump lists changed since it began.
+	Interrupted bool
 }
 
 // Send hands the batch to the kernel and waits until all of it was handled.
@@ -171,19 +177,31 @@ func (c *Conn) collect(base, last uint32, from int, answer func(int, Message) er
 }
 
 // Dump sends the single request of b as a dump and calls each for every
-// message the kernel lists. A dump that the kernel marks as interrupted by a
-// change is reported as ErrInterrupted; asking again is the cure.
-func (c *Conn) Dump(b *Batch, each func(m Message) error) error {
-	m := b.message(0)
+// message the kernel lists. Where the kernel says that what it listed changed
+// meanwhile, the dump is made again, and start is called at the beginning of
+// every attempt.
+func (c *Conn) Dump(b *Batch, start func(), each func(m Message) error) error {
+	for range maxAttempts {
+		start()
+		if err := c.dump(b.message(0), each); !errors.Is(err, ErrInterrupted) {
+			return err
+		}
+	}
+	return ErrInterrupted
+}
+
+func (c *Conn) dump(request []byte, each func(m Message) error) error {
 	c.seq++
-	binary.NativeEndian.PutUint32(m[8:], c.seq)
-	flags := binary.NativeEndian.Uint16(m[6:])
-	binary.NativeEndian.PutUint16(m[6:], flags|unix.NLM_F_DUMP)
-	if err := c.send(m); err != nil {
+	binary.NativeEndian.PutUint32(request[8:], c.seq)
+	flags := binary.NativeEndian.Uint16(request[6:])
+	binary.NativeEndian.PutUint16(request[6:], flags|unix.NLM_F_DUMP)
+	if err := c.send(request); err != nil {
 		return err
 	}
 	seq := c.seq
 	var result error
+	// The dump is read to its end in any case: the socket takes no other
+	// request before.
 	for done := false; !done; {
 		err := c.receive(func(m Message) error {
 			if m.Seq != seq {
@@ -192,11 +210,7 @@ func (c *Conn) Dump(b *Batch, each func(m Message) error) error {
 			switch m.Type {
 			case unix.NLMSG_DONE:
 				done = true
-				if len(m.Data) >= 4 {
-					if n := int32(binary.NativeEndian.Uint32(m.Data)); n < 0 {
-						result = errors.Join(result, &Error{Errno: unix.Errno(-n)})
-					}
-				}
+				result = errors.Join(result, parseDone(m))
 			case unix.NLMSG_ERROR:
 				done = true
 				result = errors.Join(result, parseError(m))
@@ -204,6 +218,9 @@ func (c *Conn) Dump(b *Batch, each func(m Message) error) error {
 				if result == nil {
 					result = each(m)
 				}
+			}
+			if m.Interrupted && !errors.Is(result, ErrInterrupted) {
+				result = errors.Join(ErrInterrupted, result)
 			}
 			return nil
 		})
@@ -214,6 +231,17 @@ func (c *Conn) Dump(b *Batch, each func(m Message) error) error {
 	return result
 }
 
+// parseDone reads the error number that may stand behind a dump's end.
+func parseDone(m Message) error {
+	if len(m.Data) < 4 {
+		return nil
+	}
+	if n := int32(binary.NativeEndian.Uint32(m.Data)); n < 0 {
+		return &Error{Errno: unix.Errno(-n)}
+	}
+	return nil
+}
+
 func (c *Conn) send(p []byte) error {
 	if err := unix.Sendto(c.fd, p, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return fmt.Errorf("sending netlink requests: %w", err)
@@ -221,7 +249,7 @@ func (c *Conn) send(p []byte) error {
 	return nil
 }
 
-// ErrInterrupted says that what was listed changed while it was listed.
+// ErrInterrupted says that what was listed kept changing while it was listed.
 var ErrInterrupted = errors.New("the kernel's tables changed while they were listed")
 
 // receive reads one buffer and calls each for every message in it.
@@ -245,9 +273,8 @@ func (c *Conn) receive(each func(Message) error) error {
 			Type: binary.NativeEndian.Uint16(p[4:]),
 			Seq:  binary.NativeEndian.Uint32(p[8:]),
 			Data: p[unix.NLMSG_HDRLEN:size],
-		}
-		if binary.NativeEndian.Uint16(p[6:])&unix.NLM_F_DUMP_INTR != 0 {
-			return ErrInterrupted
+
+			Interrupted: binary.NativeEndian.Uint16(p[6:])&unix.NLM_F_DUMP_INTR != 0,
 		}
 		if err := each(m); err != nil {
 			return err
