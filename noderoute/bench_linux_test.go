@@ -51,6 +51,23 @@ func BenchmarkInstall(b *testing.B) {
 	}
 }
 
+// BenchmarkApplyUnchanged measures a whole check of a node that is as it
+// should be.
+func BenchmarkApplyUnchanged(b *testing.B) {
+	for _, count := range []int{10, 1_000} {
+		b.Run(fmt.Sprintf("%d", count), func(b *testing.B) {
+			netnstest.Enter(b)
+			c, n := benchNode(b, count)
+			apply(b, n, c)
+			for b.Loop() {
+				if r := apply(b, n, c); r.Writes() != 0 {
+					b.Fatalf("unchanged, and yet %+v", r)
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkEnrol200 measures enrolling 200 pods that exist already.
 func BenchmarkEnrol200(b *testing.B) {
 	netnstest.Enter(b)
@@ -87,23 +104,6 @@ func BenchmarkEnrol(b *testing.B) {
 			b.ReportMetric(micros(all)/float64(rounds*count), "µs/pod-at-once")
 			b.ReportMetric(micros(one)/float64(rounds), "µs/one-more")
 			b.ReportMetric(0, "ns/op")
-		})
-	}
-}
-
-// BenchmarkApplyUnchanged measures a whole check of a node that is as it
-// should be.
-func BenchmarkApplyUnchanged(b *testing.B) {
-	for _, count := range []int{10, 1_000} {
-		b.Run(fmt.Sprintf("%d", count), func(b *testing.B) {
-			netnstest.Enter(b)
-			c, n := benchNode(b, count)
-			apply(b, n, c)
-			for b.Loop() {
-				if r := apply(b, n, c); r.Writes() != 0 {
-					b.Fatalf("unchanged, and yet %+v", r)
-				}
-			}
 		})
 	}
 }

@@ -70,16 +70,6 @@ func lookPath(name string) (string, error) {
 	return "", exec.ErrNotFound
 }
 
-// legacyTables are the tables that the legacy variant has in this network
-// namespace. Looking at a table with its own tools would make it.
-func legacyTables() []string {
-	text, err := os.ReadFile("/proc/thread-self/net/ip_tables_names")
-	if err != nil {
-		return nil // the kernel's module is not there, so its tables are not either
-	}
-	return strings.Fields(string(text))
-}
-
 // listTables reads the rules of a variant.
 func (s *session) listTables(t tools) (saved, error) {
 	if have, ok := s.listed[t.variant]; ok {
@@ -91,6 +81,9 @@ func (s *session) listTables(t tools) (saved, error) {
 		if none, err := nothingOfOurs(s.side); err != nil || none {
 			return saved{}, err
 		}
+	}
+	if t.variant == Legacy && s.side == Host && s.noLegacyChains() {
+		return saved{}, nil
 	}
 	return s.saveTables(t)
 }

@@ -89,7 +89,13 @@ COMMIT
 
 func newNode(t testing.TB, v noderoute.Variant) *noderoute.Node {
 	t.Helper()
-	n, err := noderoute.New(noderoute.Options{IPTables: v, StateDir: t.TempDir()})
+	// In memory, as /run is.
+	dir, err := os.MkdirTemp("/dev/shm", "noderoute-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	n, err := noderoute.New(noderoute.Options{IPTables: v, StateDir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
