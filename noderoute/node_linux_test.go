@@ -89,12 +89,11 @@ COMMIT
 
 func newNode(t testing.TB, v noderoute.Variant) *noderoute.Node {
 	t.Helper()
-	// In memory, as /run is.
-	dir, err := os.MkdirTemp("/dev/shm", "noderoute-*")
-	if err != nil {
-		t.Fatal(err)
+	dir := t.TempDir()
+	if shm, err := os.MkdirTemp("/dev/shm", "noderoute-*"); err == nil {
+		t.Cleanup(func() { os.RemoveAll(shm) })
+		dir = shm // in memory, as /run is on a node
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
 	n, err := noderoute.New(noderoute.Options{IPTables: v, StateDir: dir})
 	if err != nil {
 		t.Fatal(err)
