@@ -29,9 +29,9 @@ func TestCommands(t *testing.T) {
 		t.Errorf("up again: exit code %d: %s", code, stderr)
 	}
 
-	code, stdout, stderr = ctl(t, "", o.flags("exec", "sleep", "--", "curl", "-sS", "--max-time", "20", "http://productpage:9080/")...)
+	code, stdout, stderr = ctl(t, "", inSleep(o, "get", callURL)...)
 	if code != 0 || !strings.Contains(stdout, "Simple Bookstore App") {
-		t.Errorf("exec curl: exit code %d\n%s%s", code, stdout, stderr)
+		t.Errorf("a call: exit code %d\n%s%s", code, stdout, stderr)
 	}
 	code, stdout, stderr = ctl(t, "to stdin", o.flags("exec", "productpage", "--", "sh", "-c", "cat; echo to stderr >&2; exit 7")...)
 	if code != 7 || stdout != "to stdin" || stderr != "to stderr\n" {

@@ -3,10 +3,10 @@
 package evidence
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 )
 
 // TLS record and handshake types, extensions and versions (RFC 8446, sections
@@ -48,7 +48,7 @@ func parseTLS(data []byte) (*Hello, error) {
 	var h *Hello
 	for len(data) > 0 {
 		if len(data) < recordHeader {
-			return h, nil // the capture ended inside a record
+			break // the capture ended inside a record
 		}
 		kind, length := data[0], int(binary.BigEndian.Uint16(data[3:5]))
 		if data[1] != 3 || length > longestRecord {
@@ -67,7 +67,7 @@ func parseTLS(data []byte) (*Hello, error) {
 			}
 		case kind == recordApplicationData:
 			h.Encrypted++
-		case kind == recordChangeCipherSpec && slices.Equal(body, []byte{1}):
+		case kind == recordChangeCipherSpec && length == 1 && bytes.HasPrefix([]byte{1}, body):
 		default:
 			return nil, fmt.Errorf("an open record of type %d after the hello", kind)
 		}

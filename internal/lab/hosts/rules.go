@@ -51,7 +51,7 @@ func (n *Net) loadRules(ctx context.Context, folder fs.FS, node *topology.Node) 
 		}
 		cmd.Stdin = strings.NewReader(table)
 		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("loading the rules of %s: %w: %s", node.Host, err, bytes.TrimSpace(out))
+			return fmt.Errorf("loading the rules of %s with iptables' %s variant: %w: %s", node.Host, n.Variant, err, bytes.TrimSpace(out))
 		}
 	}
 	return nil
