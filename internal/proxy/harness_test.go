@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -58,6 +59,10 @@ func child(file string) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	go func() {
+		io.Copy(io.Discard, os.Stdin) // ends with the test, however that ends
+		stop()
+	}()
 	go func() {
 		// The test asks for counters and readiness here.
 		for range time.Tick(20 * time.Millisecond) {
@@ -216,8 +221,11 @@ func (p *testProxy) launch() {
 		p.t.Fatal(err)
 	}
 	cmd := exec.Command("ip", "netns", "exec", p.ns.name, self)
-	cmd.Env = append(os.Environ(), childEnv+"="+p.file)
+	cmd.Env = append(os.Environ(), childEnv+"="+p.file, "GORACE=atexit_sleep_ms=0")
 	cmd.Stdout, cmd.Stderr = p.access, p.log
+	if _, err := cmd.StdinPipe(); err != nil {
+		p.t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}

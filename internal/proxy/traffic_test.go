@@ -23,14 +23,17 @@ import (
 func serve(t testing.TB, ns *netns, addr string, handle func(c *net.TCPConn)) <-chan string {
 	t.Helper()
 	l := ns.listen(addr)
-	peers := make(chan string, 4096)
+	peers := make(chan string, 16)
 	go func() {
 		for {
 			c, err := l.AcceptTCP()
 			if err != nil {
 				return
 			}
-			peers <- peerOf(c).String()
+			select {
+			case peers <- peerOf(c).String():
+			default: // nobody asks
+			}
 			go func() {
 				defer c.Close()
 				deadline(t, c)
