@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"os/signal"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,7 +26,15 @@ func enterCommand() *cobra.Command {
 	var e hosts.Entry
 	c := &cobra.Command{
 		Use: "enter --netns NAME [--pod] [--tools DIR] -- COMMAND", Args: cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error { return hosts.EnterMain(e, args) },
+		RunE: func(c *cobra.Command, args []string) error {
+			// A signal must end this process as it would end the command, not be
+			// caught here and forgotten by exec.
+			signal.Reset()
+			if err := c.Context().Err(); err != nil {
+				return err
+			}
+			return hosts.EnterMain(e, args)
+		},
 	}
 	c.Flags().StringVar(&e.Namespace, "netns", "", "network namespace to enter")
 	c.Flags().BoolVar(&e.Pod, "pod", false, "hide what a pod does not see")

@@ -95,6 +95,9 @@ func checkGone(t *testing.T, o Options) {
 			t.Errorf("left behind: %v %v", left, err)
 		}
 	}
+	if _, err := os.Stat(o.StateDir); err == nil {
+		t.Errorf("left behind: %s", o.StateDir)
+	}
 }
 
 // logTail is how much of each log a failed test shows.

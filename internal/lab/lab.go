@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ambient22/ambient22/hack/topologies"
 	"github.com/ambient22/ambient22/internal/lab/hosts"
 	"github.com/ambient22/ambient22/internal/lab/netns"
@@ -66,7 +68,7 @@ func Up(ctx context.Context, o Options, p *Progress) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	unlock, err := lock(o.StateDir, o.Name)
+	unlock, err := lock(ctx, o.StateDir, o.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +135,7 @@ func Down(ctx context.Context, o Options, p *Progress) error {
 	if err != nil {
 		return err
 	}
-	unlock, err := lock(o.StateDir, o.Name)
+	unlock, err := lock(ctx, o.StateDir, o.Name)
 	if err != nil {
 		return err
 	}
@@ -161,10 +163,14 @@ func removeLock(o Options) error {
 	if err := os.Remove(filepath.Join(o.StateDir, o.Name+".lock")); err != nil {
 		return fmt.Errorf("removing the lab's lock: %w", err)
 	}
-	if entries, err := os.ReadDir(o.StateDir); err == nil && len(entries) == 0 {
-		if err := os.Remove(o.StateDir); err != nil {
-			return fmt.Errorf("removing the labs' folder: %w", err)
-		}
+	return removeEmpty(o.StateDir)
+}
+
+// removeEmpty removes a folder unless something is in it.
+func removeEmpty(dir string) error {
+	err := os.Remove(dir)
+	if err != nil && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("removing the labs' folder: %w", err)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ package lab
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -113,19 +114,33 @@ func TestInterruptCleansUp(t *testing.T) {
 		t.Error("an interrupted run ended with success")
 	}
 	checkGone(t, o)
+	checkNoProcess(t)
 }
 
 // SIGKILL at several moments: down finds whatever was made.
 func TestDownAfterACrash(t *testing.T) {
-	for _, after := range []time.Duration{0, 20 * time.Millisecond, 150 * time.Millisecond, 600 * time.Millisecond} {
+	for _, after := range []time.Duration{0, 5, 10, 20, 30, 40, 50, 60, 80, 100, 150, 300, 600} {
 		o := options(t, "legacy")
 		cmd := start(t, o, "up", "--here", "--tunnel", "vxlan")
-		timer := time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
+		timer := time.AfterFunc(after*time.Millisecond, func() { _ = cmd.Process.Kill() })
 		_ = cmd.Wait() // killed, or up before that
 		timer.Stop()
 		downAndCheck(t, o)
-		if pids, err := netns.Pids(o.Name + "-node-a"); err != nil || len(pids) > 0 {
-			t.Errorf("processes left: %v %v", pids, err)
+		checkNoProcess(t)
+	}
+}
+
+// checkNoProcess fails if a process of the commands under test is left.
+func checkNoProcess(t *testing.T) {
+	t.Helper()
+	pids, err := netns.Processes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range pids {
+		exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+		if err == nil && filepath.Dir(exe) == binDir {
+			t.Errorf("process %d is left: %s", pid, exe)
 		}
 	}
 }
@@ -176,7 +191,7 @@ func TestForeignNamespaceIsRefused(t *testing.T) {
 
 func TestTwoCommandsAtOnce(t *testing.T) {
 	o := options(t, "nft")
-	unlock, err := lock(o.StateDir, o.Name)
+	unlock, err := lock(t.Context(), o.StateDir, o.Name)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,6 +52,9 @@ func StartMachine(ctx context.Context, o Options, brief bool, p *Progress) (*Rem
 		return nil, err
 	}
 	p.Step("this kernel has no Geneve: starting a QEMU machine with Debian's kernel")
+	if err := os.MkdirAll(o.StateDir, 0o755); err != nil {
+		return nil, fmt.Errorf("making the labs' folder: %w", err)
+	}
 	m, err := machine.Start(ctx, machine.Config{
 		StateDir: machineDir(o), Pack: pack(o), EndWithCaller: brief, Hostname: o.Name,
 	})
@@ -59,7 +62,7 @@ func StartMachine(ctx context.Context, o Options, brief bool, p *Progress) (*Rem
 		return nil, fmt.Errorf("bringing up the lab %s: %w; `ambientctl lab down` removes it", o.Name, ErrUp)
 	}
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(machineDir(o)))
+		return nil, errors.Join(err, removeMachine(o))
 	}
 	p.Step("the machine is up")
 	return &Remote{Options: o, machine: m}, nil
@@ -173,5 +176,5 @@ func removeMachine(o Options) error {
 	if err := os.RemoveAll(machineDir(o)); err != nil {
 		return fmt.Errorf("removing the machine's folder: %w", err)
 	}
-	return nil
+	return removeEmpty(o.StateDir)
 }

@@ -3,12 +3,14 @@
 package lab
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -63,19 +65,59 @@ func (s *state) write(dir string) error {
 	return nil
 }
 
+// lockPatience is how long a command waits for another one that changes the same
+// lab: one that was killed may hold the lock through a child about to exec.
+const lockPatience = 2 * time.Second
+
 // lock keeps two commands from changing one lab at once. The kernel lets go of
 // it when the process ends, however that happens.
-func lock(stateDir, name string) (unlock func(), err error) {
-	if err := os.MkdirAll(stateDir, 0o755); err != nil {
-		return nil, fmt.Errorf("making the labs' folder: %w", err)
+func lock(ctx context.Context, stateDir, name string) (unlock func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, lockPatience)
+	defer cancel()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		f, err := tryLock(stateDir, name)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("locking the lab: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("locking the lab: another command is changing the lab %s: %w", name, err)
+		case <-tick.C:
+		}
 	}
-	f, err := os.OpenFile(filepath.Join(stateDir, name+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+}
+
+// tryLock takes the lock or fails with EWOULDBLOCK, also where the file it
+// locked is not the lab's any more: the one who had it has removed it.
+func tryLock(stateDir, name string) (*os.File, error) {
+	if err := os.MkdirAll(stateDir, 0o755); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(stateDir, name+".lock")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, unix.EWOULDBLOCK // the folder has just been removed
+	}
 	if err != nil {
-		return nil, fmt.Errorf("locking the lab: %w", err)
+		return nil, err
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("locking the lab: another command is changing the lab %s: %w", name, err)
+		return nil, err
 	}
-	return func() { f.Close() }, nil
+	locked, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	if there, err := os.Stat(path); err != nil || !os.SameFile(locked, there) {
+		f.Close()
+		return nil, unix.EWOULDBLOCK
+	}
+	return f, nil
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,12 +24,16 @@ const patience = 3 * time.Second
 // files. What is not there is no error, so it also finishes what an interrupted
 // Build or Destroy left.
 func (n *Net) Destroy(ctx context.Context) error {
-	errs := []error{n.stopAll(ctx)}
+	ids := netns.IDs(n.Namespaces()...)
+	errs := []error{n.stopAll(ctx, ids)}
 	for _, host := range n.Topology.Hosts() {
 		errs = append(errs,
 			netns.Delete(n.Namespace(host)),
 			os.RemoveAll(filepath.Join(etcNetns, n.Namespace(host))))
 	}
+	// A process that was on its way in may have entered meanwhile. Now that the
+	// names are gone, no other can.
+	errs = append(errs, n.stopAll(ctx, ids))
 	// The folder goes with the last lab in it; another lab's files keep it.
 	if err := os.Remove(etcNetns); err != nil && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, os.ErrNotExist) {
 		errs = append(errs, fmt.Errorf("removing %s: %w", etcNetns, err))
@@ -43,10 +48,10 @@ const killRounds = 10
 // stopAll ends the processes in the lab's namespaces, asking first. They are
 // found by their namespace, so a daemon that this process did not start, or a
 // shell somebody left open, ends as well.
-func (n *Net) stopAll(ctx context.Context) error {
+func (n *Net) stopAll(ctx context.Context, ids map[netns.ID]bool) error {
 	signal := unix.SIGTERM
 	for range 1 + killRounds {
-		pids, err := n.others()
+		pids, err := n.others(ids)
 		if err != nil || len(pids) == 0 {
 			return err
 		}
@@ -55,17 +60,40 @@ func (n *Net) stopAll(ctx context.Context) error {
 		}
 		signal = unix.SIGKILL
 	}
-	pids, err := n.others()
+	pids, err := n.others(ids)
 	if err == nil && len(pids) > 0 {
 		err = fmt.Errorf("stopping the lab's processes: %v do not end", pids)
 	}
 	return err
 }
 
-// others are the processes in the lab's namespaces but this one.
-func (n *Net) others() ([]int, error) {
-	pids, err := netns.Pids(n.Namespaces()...)
-	return slices.DeleteFunc(pids, func(pid int) bool { return pid == os.Getpid() }), err
+// others are the processes in the lab's namespaces, or about to enter one, but
+// not this process.
+func (n *Net) others(ids map[netns.ID]bool) ([]int, error) {
+	all, err := netns.Processes()
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, pid := range all {
+		id, alive := netns.Of(pid)
+		if alive && pid != os.Getpid() && (ids[id] || n.entering(pid)) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}
+
+// entering reports whether a process is this lab's entry command, which becomes
+// another program once it is inside.
+func (n *Net) entering(pid int) bool {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil || len(n.Enter) == 0 {
+		return false // it has ended
+	}
+	args := strings.Split(string(data), "\x00")
+	own := len(args) > len(n.Enter)+1 && slices.Equal(args[:len(n.Enter)], n.Enter) && args[len(n.Enter)] == "--netns"
+	return own && slices.Contains(n.Namespaces(), args[len(n.Enter)+1])
 }
 
 // stop signals the processes and waits for their end, patience at most. A

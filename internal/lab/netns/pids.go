@@ -10,40 +10,59 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Pids are the processes whose network namespace is one of the named ones. A
-// name that is not there has no processes.
-func Pids(names ...string) ([]int, error) {
-	wanted := map[inode]bool{}
+// ID identifies a namespace for as long as it lives, under a name or not.
+type ID struct{ dev, ino uint64 }
+
+// IDs are the identities of the named namespaces that are there.
+func IDs(names ...string) map[ID]bool {
+	ids := map[ID]bool{}
 	for _, name := range names {
-		if id, ok := inodeOf(Path(name)); ok {
-			wanted[id] = true
+		if id, ok := idOf(Path(name)); ok {
+			ids[id] = true
 		}
 	}
+	return ids
+}
+
+// Of is the network namespace of a process; false where it has ended.
+func Of(pid int) (ID, bool) { return idOf(fmt.Sprintf("/proc/%d/ns/net", pid)) }
+
+// Processes are the numbers of all processes.
+func Processes() ([]int, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, fmt.Errorf("listing processes: %w", err)
 	}
 	var pids []int
 	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		// A process that ends meanwhile has no namespace any more.
-		if id, ok := inodeOf(fmt.Sprintf("/proc/%d/ns/net", pid)); ok && wanted[id] {
+		if pid, err := strconv.Atoi(e.Name()); err == nil {
 			pids = append(pids, pid)
 		}
 	}
 	return pids, nil
 }
 
-// inode identifies a namespace.
-type inode struct{ dev, ino uint64 }
+// Pids are the processes in the named namespaces. A name that is not there has
+// none.
+func Pids(names ...string) ([]int, error) {
+	ids := IDs(names...)
+	all, err := Processes()
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, pid := range all {
+		if id, ok := Of(pid); ok && ids[id] {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}
 
-func inodeOf(path string) (inode, bool) {
+func idOf(path string) (ID, bool) {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
-		return inode{}, false
+		return ID{}, false
 	}
-	return inode{st.Dev, st.Ino}, true
+	return ID{st.Dev, st.Ino}, true
 }
