@@ -39,7 +39,7 @@ func (n *Net) Build(ctx context.Context, folder fs.FS) error {
 			return err
 		}
 	}
-	return nil
+	return n.awaitLinks(ctx)
 }
 
 func (n *Net) makeDirs() error {

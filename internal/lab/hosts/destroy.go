@@ -76,8 +76,7 @@ func (n *Net) others(ids map[netns.ID]bool) ([]int, error) {
 	}
 	var pids []int
 	for _, pid := range all {
-		id, alive := netns.Of(pid)
-		if alive && pid != os.Getpid() && (ids[id] || n.entering(pid)) {
+		if pid != os.Getpid() && (netns.In(pid, ids) || n.entering(pid)) {
 			pids = append(pids, pid)
 		}
 	}

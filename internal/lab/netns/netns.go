@@ -110,12 +110,19 @@ func Enter(name string) error {
 }
 
 // onOwnThread runs fn on a thread that ends with it, whatever namespace fn left
-// it in.
+// it in. The process's first thread can't end, and would go on showing that
+// namespace as the process's own, so it is passed by.
 func onOwnThread(fn func() error) error {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the runtime drops the thread
-		done <- fn()
+		if unix.Gettid() != unix.Getpid() {
+			done <- fn()
+			return
+		}
+		// Held here, the first thread can't be the next goroutine's.
+		defer runtime.UnlockOSThread()
+		done <- onOwnThread(fn)
 	}()
 	return <-done
 }

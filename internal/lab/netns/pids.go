@@ -24,8 +24,21 @@ func IDs(names ...string) map[ID]bool {
 	return ids
 }
 
-// Of is the network namespace of a process; false where it has ended.
-func Of(pid int) (ID, bool) { return idOf(fmt.Sprintf("/proc/%d/ns/net", pid)) }
+// In reports whether a process is in one of the namespaces, with at least one of
+// its threads: a Go program that visited another namespace may have left its
+// first thread there.
+func In(pid int, ids map[ID]bool) bool {
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		return false // it has ended
+	}
+	for _, t := range threads {
+		if id, ok := idOf(fmt.Sprintf("/proc/%d/task/%s/ns/net", pid, t.Name())); ok && ids[id] {
+			return true
+		}
+	}
+	return false
+}
 
 // Processes are the numbers of all processes.
 func Processes() ([]int, error) {
@@ -52,7 +65,7 @@ func Pids(names ...string) ([]int, error) {
 	}
 	var pids []int
 	for _, pid := range all {
-		if id, ok := Of(pid); ok && ids[id] {
+		if In(pid, ids) {
 			pids = append(pids, pid)
 		}
 	}
