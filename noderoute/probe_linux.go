@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"runtime"
 
 	"github.com/ambient22/ambient22/geneve"
+	"github.com/ambient22/ambient22/internal/osthread"
 	"github.com/ambient22/ambient22/ipset"
 	"golang.org/x/sys/unix"
 )
@@ -67,26 +67,20 @@ func (f feature) wayOut() string {
 
 var errNoNamespace = errors.New("no permission")
 
-// inThrowAway runs f on a thread with a new network namespace. The thread ends
-// with its goroutine, and the namespace with the thread.
+// inThrowAway runs f in a new network namespace, which ends with its thread.
 func inThrowAway(ctx context.Context, side Side, f func(*session) error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
+	return osthread.Throwaway(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			done <- fmt.Errorf("%w: %w", errNoNamespace, err)
-			return
+			return fmt.Errorf("%w: %w", errNoNamespace, err)
 		}
 		n, err := New(Options{})
 		if err != nil {
-			done <- err
-			return
+			return err
 		}
 		defer n.Close()
 		_, err = n.in(ctx, side, f)
-		done <- err
-	}()
-	return <-done
+		return err
+	})
 }
 
 func (s *session) tryAll(p Plan, t tools) error {

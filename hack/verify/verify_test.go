@@ -39,7 +39,7 @@ func TestImportDirections(t *testing.T) {
 	want := []string{
 		"cmd/ambient-node: imports github.com/vishvananda/netlink: only geneve, ipset, noderoute, internal/lab may",
 		"internal/mesh: imports " + module + "envoyconfig: internal/mesh may import only nothing of this module",
-		"noderoute/iptables: imports " + module + "xds: noderoute may import only geneve, ipset",
+		"noderoute/iptables: imports " + module + "xds: noderoute may import only geneve, ipset, internal/osthread",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -6,27 +6,23 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"runtime"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/ambient22/ambient22/internal/osthread"
 )
 
 // HostHasGeneve tells whether this host's kernel can make Geneve devices, by making one in a network namespace of its own that
 // ends with the call. It needs CAP_SYS_ADMIN and CAP_NET_ADMIN; the error is for when it could not be tried.
 func HostHasGeneve() (bool, error) {
-	type answer struct {
-		has bool
-		err error
-	}
-	answers := make(chan answer)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with this goroutine, and its namespace with the thread
-		has, err := tryGeneve()
-		answers <- answer{has, err}
-	}()
-	a := <-answers
-	return a.has, a.err
+	var has bool
+	err := osthread.Throwaway(func() error {
+		var err error
+		has, err = tryGeneve()
+		return err
+	})
+	return has, err
 }
 
 func tryGeneve() (bool, error) {

@@ -10,9 +10,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ambient22/ambient22/internal/osthread"
 )
 
 // Dir is where named namespaces are mounted, as iproute2 has it.
@@ -37,7 +38,7 @@ func Create(name string) error {
 		return fmt.Errorf("creating namespace %s: %w", name, err)
 	}
 	f.Close()
-	err = onOwnThread(func() error {
+	err = osthread.Throwaway(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("creating namespace %s: %w", name, err)
 		}
@@ -87,7 +88,7 @@ func Delete(name string) error {
 // Do runs fn on a thread inside the namespace. Sockets that fn opens itself
 // belong to that namespace for good; goroutines that it starts do not run there.
 func Do(name string, fn func() error) error {
-	return onOwnThread(func() error {
+	return osthread.Throwaway(func() error {
 		if err := Enter(name); err != nil {
 			return err
 		}
@@ -107,24 +108,6 @@ func Enter(name string) error {
 		return fmt.Errorf("entering namespace %s: %w", name, err)
 	}
 	return nil
-}
-
-// onOwnThread runs fn on a thread that ends with it, whatever namespace fn left
-// it in. The process's first thread can't end, and would go on showing that
-// namespace as the process's own, so it is passed by.
-func onOwnThread(fn func() error) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the runtime drops the thread
-		if unix.Gettid() != unix.Getpid() {
-			done <- fn()
-			return
-		}
-		// Held here, the first thread can't be the next goroutine's.
-		defer runtime.UnlockOSThread()
-		done <- onOwnThread(fn)
-	}()
-	return <-done
 }
 
 func threadNetns() string { return fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()) }
