@@ -21,6 +21,7 @@ wanted=(
   xz=xz-utils
   shellcheck=shellcheck
   git=git
+  curl=curl
 )
 
 check_only=false
