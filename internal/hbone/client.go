@@ -49,18 +49,28 @@ func NewClient(conn net.Conn, cfg Config) (*Client, error) {
 // answer. header is sent along; its names are lower-case and have no colon.
 //
 // While as many streams are open as the server or Config allows, Connect waits
-// for one to end; a pool asks CanTakeStream first and opens another connection
-// instead. Ending ctx gives up, and cancels the request if it was sent.
+// for one to end; a pool, which can open another connection instead, uses
+// TryConnect. Ending ctx gives up, and cancels the request if it was sent.
 //
 // Errors: *StatusError for an answer other than 2xx, *UnprocessedError where
 // the server certainly did nothing and another connection may be tried,
 // *ResetError, *ConnError or the socket's error, or the cause of ctx.
 func (cl *Client) Connect(ctx context.Context, authority string, header []hpack.HeaderField) (*Stream, error) {
+	return cl.connect(ctx, authority, header, true)
+}
+
+// TryConnect is Connect, but it never waits for another stream to end: where no
+// more may be open, it fails at once with an *UnprocessedError of ErrFull.
+func (cl *Client) TryConnect(ctx context.Context, authority string, header []hpack.HeaderField) (*Stream, error) {
+	return cl.connect(ctx, authority, header, false)
+}
+
+func (cl *Client) connect(ctx context.Context, authority string, header []hpack.HeaderField, wait bool) (*Stream, error) {
 	fields, err := requestFields(authority, header)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to %q: %w", authority, err)
 	}
-	s, err := cl.open(ctx, fields)
+	s, err := cl.open(ctx, fields, wait)
 	if err == nil {
 		err = s.awaitAnswer(ctx)
 	}
@@ -83,11 +93,23 @@ func requestFields(authority string, header []hpack.HeaderField) ([]hpack.Header
 	}, header...), nil
 }
 
-// open sends the request.
-func (cl *Client) open(ctx context.Context, fields []hpack.HeaderField) (*Stream, error) {
-	if err := cl.acquire(ctx); err != nil {
-		return nil, err
+// open sends the request; with wait as soon as there is a slot for it.
+func (cl *Client) open(ctx context.Context, fields []hpack.HeaderField, wait bool) (*Stream, error) {
+	for {
+		if err := cl.acquire(ctx, wait); err != nil {
+			return nil, err
+		}
+		s, err := cl.send(ctx, fields)
+		if s != nil || err != nil {
+			return s, err
+		}
 	}
+}
+
+// send uses up a slot for the request. The stream is nil where SETTINGS have
+// lowered the limit since the slot was given: a stream above it might cost the
+// whole connection (RFC 9113 section 5.1.2).
+func (cl *Client) send(ctx context.Context, fields []hpack.HeaderField) (*Stream, error) {
 	c := cl.c
 	defer context.AfterFunc(ctx, func() {
 		c.mu.Lock()
@@ -102,8 +124,11 @@ func (cl *Client) open(ctx context.Context, fields []hpack.HeaderField) (*Stream
 		cl.grant() // the slot is free again
 		return nil, err
 	}
+	if cl.free() <= 0 {
+		return nil, nil
+	}
 	s := c.newStream(c.nextID)
-	s.answered = make(chan struct{})
+	s.answered, s.early = make(chan struct{}), !c.knowsPeer
 	c.streams[s.id] = s
 	c.nextID += 2
 	if c.nextID > maxStreamID {
@@ -135,8 +160,9 @@ func (cl *Client) sendable(ctx context.Context, fields []hpack.HeaderField) erro
 	return cl.refusal()
 }
 
-// acquire waits for one of the streams that may be open at the same time.
-func (cl *Client) acquire(ctx context.Context) error {
+// acquire takes a slot for one of the streams that may be open at the same time;
+// with wait it waits for one.
+func (cl *Client) acquire(ctx context.Context, wait bool) error {
 	c := cl.c
 	c.mu.Lock()
 	if err := cl.refusal(); err != nil {
@@ -147,6 +173,10 @@ func (cl *Client) acquire(ctx context.Context) error {
 		cl.promised++
 		c.mu.Unlock()
 		return nil
+	}
+	if !wait {
+		c.mu.Unlock()
+		return &UnprocessedError{ErrFull}
 	}
 	turn := make(chan struct{})
 	place := cl.waiting.PushBack(turn)
@@ -207,7 +237,7 @@ func (s *Stream) awaitAnswer(ctx context.Context) error {
 		select {
 		case <-s.answered: // it ended right after
 		default:
-			return refusedSafely(s.Err())
+			return s.refusedSafely()
 		}
 	case <-ctx.Done():
 		s.Reset(http2.ErrCodeCancel)
@@ -220,13 +250,19 @@ func (s *Stream) awaitAnswer(ctx context.Context) error {
 	return &StatusError{Status: s.status, Header: s.header}
 }
 
-// refusedSafely marks the reset that says nothing was done.
-func refusedSafely(err error) error {
+// refusedSafely is why the stream ended without an answer; it marks the reset
+// that says nothing was done. To a request that did not wait for the server's
+// SETTINGS that says, too, that it came above their limit.
+func (s *Stream) refusedSafely() error {
+	err := s.Err()
 	var reset *ResetError
-	if errors.As(err, &reset) && reset.Remote && reset.Code == http2.ErrCodeRefusedStream {
-		return &UnprocessedError{err}
+	switch {
+	case !errors.As(err, &reset) || !reset.Remote || reset.Code != http2.ErrCodeRefusedStream:
+		return err
+	case s.early:
+		return &UnprocessedError{fmt.Errorf("%w: %w", ErrFull, err)}
 	}
-	return err
+	return &UnprocessedError{err}
 }
 
 // giveUp ends a stream without a tunnel as quietly as possible.

@@ -15,7 +15,8 @@ func (cl *Client) Streams() int {
 	return len(cl.c.streams) + cl.promised
 }
 
-// CanTakeStream reports whether Connect would send its request at once.
+// CanTakeStream reports whether Connect would send its request at once. That may
+// change right after; TryConnect finds out and acts in one step.
 func (cl *Client) CanTakeStream() bool {
 	cl.c.mu.Lock()
 	defer cl.c.mu.Unlock()

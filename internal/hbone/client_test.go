@@ -57,6 +57,60 @@ func TestConnectWaitsForAFreeStream(t *testing.T) {
 	})
 }
 
+func TestTryConnectDoesNotWait(t *testing.T) {
+	p := newPair(t, Config{}, Config{MaxStreams: 2}, accept(t, echo))
+	p.connect(t, "a:1").CloseWrite()
+	eventually(t, "the server's limit and a free stream", func() bool {
+		p.client.c.mu.Lock()
+		defer p.client.c.mu.Unlock()
+		return p.client.free() == 2
+	})
+	results := make(chan connected, 20)
+	for range cap(results) {
+		go func() {
+			s, err := p.client.TryConnect(context.Background(), "a:1", nil)
+			results <- connected{s, err}
+		}()
+	}
+	opened := 0
+	within(t, "every answer", func() {
+		for range cap(results) {
+			r := <-results
+			var unprocessed *UnprocessedError
+			switch {
+			case r.err == nil:
+				opened++
+			case !errors.Is(r.err, ErrFull) || !errors.As(r.err, &unprocessed):
+				t.Errorf("got %v", r.err)
+			}
+		}
+	})
+	if opened != 2 {
+		t.Errorf("%d streams were opened, 2 are allowed", opened)
+	}
+}
+
+// A slot given out before SETTINGS lowered the limit is no licence to pass it.
+func TestLoweredLimitHoldsForSlotsGivenBefore(t *testing.T) {
+	r, client := rawServer(t, Config{})
+	if err := client.acquire(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	r.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 0})
+	r.alive()
+	if s, err := client.send(t.Context(), nil); s != nil || err != nil {
+		t.Errorf("sent %v, %v", s, err)
+	}
+	later := connectLater(client)
+	eventually(t, "the request to wait", func() bool { return waiters(client) == 1 })
+	r.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 1})
+	f := next[*http2.MetaHeadersFrame](r, nil)
+	r.headers(f.StreamID, false, ":status", "200")
+	if got := <-later; got.err != nil {
+		t.Error(got.err)
+	}
+}
+
 func waiters(cl *Client) int {
 	cl.c.mu.Lock()
 	defer cl.c.mu.Unlock()

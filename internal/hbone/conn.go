@@ -56,6 +56,7 @@ type conn struct {
 
 	peer       peerSettings
 	ackedOurs  bool // the peer confirmed our SETTINGS
+	knowsPeer  bool // the peer's SETTINGS are there
 	streams    map[uint32]*Stream
 	resets     resetLog
 	nextID     uint32 // client: of the next stream

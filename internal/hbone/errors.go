@@ -17,6 +17,11 @@ var ErrClosed = errors.New("connection closed")
 // ErrNoMoreStreams is the reason when a connection has used up its stream ids.
 var ErrNoMoreStreams = errors.New("stream ids used up")
 
+// ErrFull is why TryConnect opened no stream: as many are open as the server or
+// Config allows. A server that refuses what was asked for before its SETTINGS
+// arrived is taken to mean the same.
+var ErrFull = errors.New("no more streams may be open at the same time")
+
 // errWriteClosed is what writing after CloseWrite returns.
 var errWriteClosed = errors.New("writing after CloseWrite")
 

@@ -37,6 +37,7 @@ func (c *conn) applySettings(f *http2.SettingsFrame, first bool) error {
 	}
 	if first {
 		c.nc.SetReadDeadline(time.Time{})
+		c.knowsPeer = true
 		c.peer.streams = 1<<32 - 1 // no limit unless SETTINGS set one
 	}
 	if err := f.ForeachSetting(c.applySetting); err != nil {

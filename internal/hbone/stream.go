@@ -40,6 +40,7 @@ type Stream struct {
 	err        error // why the stream ended early
 
 	gotFinal bool // client, read loop only
+	early    bool // client: asked for before the server's limits were known
 
 	mu       sync.Mutex
 	readable sync.Cond

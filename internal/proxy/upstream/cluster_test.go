@@ -221,6 +221,57 @@ func TestFullConnectionGetsASecond(t *testing.T) {
 	}
 }
 
+// The peer admits far fewer streams than the cluster would send: whoever finds a
+// connection full goes to another one and does not wait for a stream to end.
+func TestBurstAtThePeersLimitNeverWaits(t *testing.T) {
+	srv := serveTunnels(t, hbone.Config{MaxStreams: 3}, hold)
+	c, _ := tunnelCluster(t, config.Cluster{CleanupInterval: time.Minute})
+	streams := make(chan *Stream, 30)
+	var wg sync.WaitGroup
+	for range cap(streams) {
+		wg.Go(func() {
+			s, err := c.Connect(context.Background(), &Request{OriginalDst: srv.addr, Tunnel: &Tunnel{Authority: "x:1"}})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			streams <- s
+		})
+	}
+	wg.Wait()
+	close(streams)
+	if n := srv.connections(); n < 10 {
+		t.Errorf("%d streams of 3 per connection took %d connections", len(streams), n)
+	}
+	for s := range streams {
+		s.Close()
+	}
+}
+
+// A connection that comes about when its cluster was replaced and nobody waits
+// for it any more is closed like any unused one.
+func TestConnectionForAPoolThatEndedIsSwept(t *testing.T) {
+	srv := serveTunnels(t, hbone.Config{}, hold)
+	c, _ := tunnelCluster(t, config.Cluster{CleanupInterval: time.Minute})
+	w := &dialing{done: make(chan struct{})}
+	c.pool.mu.Lock()
+	d := c.pool.dest(srv.addr)
+	d.dialing = w
+	c.pool.mu.Unlock()
+	c.pool.drain()
+	c.pool.dial(context.Background(), srv.addr, d, w)
+	if w.err != nil {
+		t.Fatal(w.err)
+	}
+	c.pool.sweepOnce()
+	c.pool.sweepOnce()
+	select {
+	case <-w.conn.client.Done():
+	case <-time.After(5 * time.Second):
+		t.Error("the connection is still open")
+	}
+}
+
 func TestRefusedStreamIsTriedOnceOnAFreshConnection(t *testing.T) {
 	var mu sync.Mutex
 	asked := 0

@@ -38,33 +38,49 @@ func (s TunnelStream) Close() error {
 	return nil
 }
 
+// maxFull is how many connections may turn out to be full before a request fails:
+// what the peer admits is not known before its SETTINGS are there, and a burst
+// fills each new connection at once.
+const maxFull = 64
+
 // connectTunnel opens a stream to addr. A request that the peer certainly did
 // not act upon is sent once more, on a connection of its own.
 func (c *Cluster) connectTunnel(ctx context.Context, t *Tunnel, addr netip.AddrPort) (*Stream, error) {
 	if c.Config.HTTP2 == nil {
 		return nil, errors.New("the cluster does not speak HTTP/2, which tunnels need")
 	}
-	for fresh := false; ; fresh = true {
-		conn, err := c.pool.get(ctx, addr, fresh)
+	search, cancel := c.connectTimeout(ctx)
+	defer cancel()
+	fresh, full := false, 0
+	for {
+		conn, err := c.pool.get(search, addr, fresh)
 		if err != nil {
 			return nil, err
 		}
-		s, err := conn.client.Connect(ctx, t.Authority, t.Header)
-		if err != nil {
-			c.pool.giveBack(conn)
-			var unprocessed *hbone.UnprocessedError
-			if errors.As(err, &unprocessed) && !fresh {
-				continue
-			}
+		s, err := conn.client.TryConnect(ctx, t.Authority, t.Header)
+		if err == nil {
+			return c.tunnelStream(conn, s), nil
+		}
+		c.pool.giveBack(conn)
+		var unprocessed *hbone.UnprocessedError
+		switch {
+		case errors.Is(err, hbone.ErrFull) && search.Err() == nil && full < maxFull:
+			full++ // others were faster
+		case errors.As(err, &unprocessed) && !fresh:
+			fresh = true
+		default:
 			return nil, err
 		}
-		c.stats().requests.Inc()
-		c.stats().requestsActive.Inc()
-		return &Stream{Conn: TunnelStream{s}, Local: conn.local, done: func() {
-			c.stats().requestsActive.Dec()
-			c.pool.giveBack(conn)
-		}}, nil
 	}
+}
+
+func (c *Cluster) tunnelStream(conn *tunnelConn, s *hbone.Stream) *Stream {
+	c.stats().requests.Inc()
+	c.stats().requestsActive.Inc()
+	return &Stream{Conn: TunnelStream{s}, Local: conn.local, done: func() {
+		c.stats().requestsActive.Dec()
+		c.pool.giveBack(conn)
+	}}
 }
 
 // pool holds the shared connections of one cluster, by destination.
@@ -73,7 +89,7 @@ type pool struct {
 	mu    sync.Mutex
 	dests map[netip.AddrPort]*dest
 	swept bool // the sweeper runs
-	ended bool // no more connections are kept
+	ended bool // connections are closed with their last stream
 }
 
 // dest is one destination.
@@ -244,11 +260,10 @@ func (p *pool) dial(ctx context.Context, addr netip.AddrPort, d *dest, w *dialin
 	close(w.done)
 }
 
-// keep adds a connection. The caller holds mu.
+// keep adds a connection, also to a pool that has ended meanwhile: nobody may
+// be left who waited for it, and the sweeper then finds it unused. The caller
+// holds mu.
 func (p *pool) keep(d *dest, conn *tunnelConn) {
-	if p.ended {
-		return // those who wait for it use it once
-	}
 	d.conns = append(d.conns, conn)
 	if !p.swept {
 		p.swept = true
