@@ -36,9 +36,11 @@ func (m *manager) warm(name string, needs []need, use func()) (cancel context.Ca
 	}
 	if len(open) == 0 {
 		use()
+		cancel() // the manager's context would remember it for ever
 		return cancel
 	}
 	go func() {
+		defer cancel()
 		if !m.await(ctx, name, open) {
 			return
 		}

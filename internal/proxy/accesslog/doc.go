@@ -6,6 +6,5 @@
 //
 // [Parse] reads a format once; it names what it does not know, because a
 // configuration with an operator that prints nothing would be accepted and never
-// work. [Format.Append] then fills in one [Entry]. [Sink] takes finished lines to
-// the paths that the configuration names.
+// work. [Format.Append] then fills in one [Entry].
 package accesslog

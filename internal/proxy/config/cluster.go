@@ -124,6 +124,10 @@ func (d *Decoder) Cluster(body *anypb.Any) (*Cluster, error) {
 	if err := protocolOptions(c, m.GetTypedExtensionProtocolOptions()); err != nil {
 		return nil, in(err, "typed_extension_protocol_options")
 	}
+	if c.HTTP2 != nil && len(c.Matches) > 0 {
+		// The shared connections know the cluster's own socket only.
+		return nil, errors.New("transport_socket_matches: not supported in a cluster that speaks HTTP/2")
+	}
 	return c, nil
 }
 

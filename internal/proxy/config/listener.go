@@ -132,13 +132,35 @@ func (d *Decoder) Listener(body *anypb.Any) (*Listener, error) {
 	if err := l.addChains(c, &m); err != nil {
 		return nil, err
 	}
+	if err := l.onlyBytes(); err != nil {
+		return nil, err
+	}
 	return l, nil
+}
+
+// onlyBytes refuses what an in-process connection cannot carry here.
+func (l *Listener) onlyBytes() error {
+	if !l.Internal() {
+		return nil
+	}
+	for _, chain := range l.all {
+		if chain.TLS != nil {
+			return fmt.Errorf("filter chain %q: transport_socket: TLS is not supported in an internal listener", chain.Name)
+		}
+		if chain.HTTP != nil {
+			return fmt.Errorf("filter chain %q: the HTTP connection manager is not supported in an internal listener", chain.Name)
+		}
+	}
+	return nil
 }
 
 func (l *Listener) address(m *listenerv3.Listener) error {
 	if m.GetInternalListener() != nil {
 		if m.GetAddress() != nil || l.Transparent || len(m.GetSocketOptions()) > 0 {
 			return errors.New("internal_listener: an internal listener has no address and no socket options")
+		}
+		if l.UseOriginalDst {
+			return errors.New("use_original_dst: an internal listener hands no connection over")
 		}
 		if l.StatPrefix == "" {
 			l.StatPrefix = "envoy_internal_" + l.Name

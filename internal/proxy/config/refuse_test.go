@@ -181,6 +181,15 @@ func TestRefusedListeners(t *testing.T) {
 		"another TypedStruct": {"outbound_tunnel_lis_" + sleep, func(t *testing.T, l L) {
 			edit(t, l.ListenerFilters[0].GetTypedConfig(), func(s *xdstypev3.TypedStruct) { s.TypeUrl = "type.googleapis.com/a.B" })
 		}, []string{"listener_filters[0].typed_config.type_url", "a.B"}},
+		"internal listener that hands over": {"outbound_tunnel_lis_" + sleep, func(t *testing.T, l L) {
+			l.UseOriginalDst = wrapperspb.Bool(true)
+		}, []string{"use_original_dst", "internal"}},
+		"TLS inside": {"outbound_tunnel_lis_" + sleep, func(t *testing.T, l L) {
+			l.FilterChains[0].TransportSocket = find(t, article(t, "a").Listeners, "ztunnel_inbound").FilterChains[1].TransportSocket
+		}, []string{"transport_socket", "internal listener"}},
+		"HTTP inside": {"outbound_tunnel_lis_" + sleep, func(t *testing.T, l L) {
+			l.FilterChains[0].Filters = find(t, article(t, "a").Listeners, "ztunnel_inbound").FilterChains[1].Filters
+		}, []string{"HTTP connection manager", "internal listener"}},
 		"tunnel with POST": {"outbound_tunnel_lis_" + sleep, func(t *testing.T, l L) {
 			tcp(t, l, func(p *tcpproxyv3.TcpProxy) { p.TunnelingConfig.UsePost = true })
 		}, []string{"tunneling_config.use_post"}},
@@ -222,6 +231,9 @@ func TestRefusedClusters(t *testing.T) {
 				u.CommonTlsContext.TlsCertificates = []*tlsv3.TlsCertificate{{}}
 			})
 		}, []string{"transport_socket.typed_config.common_tls_context.tls_certificates"}},
+		"matches beside HTTP/2": {tunnel, func(t *testing.T, c C) {
+			c.TransportSocketMatches = find(t, article(t, "a").Clusters, service).TransportSocketMatches
+		}, []string{"transport_socket_matches", "HTTP/2"}},
 		"protocol options": {tunnel, func(t *testing.T, c C) {
 			c.TypedExtensionProtocolOptions["other"] = pack(t, &clusterv3.Cluster{})
 		}, []string{"typed_extension_protocol_options"}},

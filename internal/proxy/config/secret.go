@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
@@ -21,6 +22,17 @@ type Secret struct {
 	Roots       *x509.CertPool
 	// Redacted is the resource for people: the private key is replaced.
 	Redacted *anypb.Any
+}
+
+// Expired says since when the certificate must not be presented any more; nil
+// while it may be. An expired one is left of a control plane that was away for
+// longer than its certificates live; Envoy goes on presenting it, and a peer that
+// checks nothing would take it.
+func (s *Secret) Expired(now time.Time) error {
+	if s.Certificate == nil || s.Certificate.Leaf == nil || !now.After(s.Certificate.Leaf.NotAfter) {
+		return nil
+	}
+	return fmt.Errorf("certificate %q expired at %s and was not renewed", s.Name, s.Certificate.Leaf.NotAfter.UTC().Format(time.RFC3339))
 }
 
 // Secret decodes a secret.

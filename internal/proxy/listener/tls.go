@@ -30,6 +30,9 @@ func (c *connection) secure(t *config.DownstreamTLS) error {
 	if cert == nil || cert.Certificate == nil {
 		return fmt.Errorf("secret %q is not supplied by SDS", t.Certificate.Name)
 	}
+	if err := cert.Expired(time.Now()); err != nil {
+		return err
+	}
 	cfg := &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		Certificates:           []tls.Certificate{*cert.Certificate},

@@ -65,6 +65,9 @@ func (c *Cluster) Connect(ctx context.Context, r *Request) (*Stream, error) {
 func (c *Cluster) connect(ctx context.Context, r *Request, h *config.Host) (*Stream, error) {
 	socket := c.Config.SocketFor(h)
 	switch {
+	case !h.Addr.IsValid() && (r.Tunnel != nil || socket.TLS != nil):
+		// Passing the bytes on as they are would be worse than not at all.
+		return nil, errors.New("tunnels and TLS are not supported to an internal address")
 	case !h.Addr.IsValid():
 		return c.connectInternal(h, socket)
 	case r.Tunnel != nil:

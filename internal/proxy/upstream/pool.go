@@ -236,13 +236,14 @@ func (c *tunnelConn) leave() {
 	go c.client.GoAway(context.Background())
 }
 
-// outdated reports whether the cluster's certificate was replaced since.
+// outdated reports whether the cluster's certificate was replaced since, or has
+// expired.
 func (p *pool) outdated(conn *tunnelConn) bool {
 	t := p.c.Config.Socket.TLS
 	if t == nil || t.Certificate == nil {
 		return false
 	}
-	return p.c.secrets.byName[t.Certificate.Name].Get() != conn.cert
+	return p.c.secrets.byName[t.Certificate.Name].Get() != conn.cert || conn.cert.Expired(time.Now()) != nil
 }
 
 // dial opens one connection. The one who asked first may give up; those who

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/ambient22/ambient22/internal/proxy/config"
 	"github.com/ambient22/ambient22/internal/proxy/secret"
@@ -56,6 +57,9 @@ func (s *secrets) handshake(ctx context.Context, conn net.Conn, t *config.Upstre
 		cert = s.byName[t.Certificate.Name].Get()
 		if cert == nil || cert.Certificate == nil {
 			return nil, nil, &tlsError{fmt.Errorf("%s: %w", t.Certificate.Name, errNoSecret)}
+		}
+		if err := cert.Expired(time.Now()); err != nil {
+			return nil, nil, &tlsError{err}
 		}
 		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			return cert.Certificate, nil
