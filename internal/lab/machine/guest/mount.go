@@ -35,6 +35,19 @@ var ownFilesystems = []mount{
 	{"run", "/run", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=0755"},
 }
 
+// linkStreams makes the names under which shells and programs find their own
+// open files; elsewhere udev does this.
+func linkStreams() error {
+	for name, target := range map[string]string{
+		"/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0", "/dev/stdout": "/proc/self/fd/1", "/dev/stderr": "/proc/self/fd/2",
+	} {
+		if err := os.Symlink(target, name); err != nil {
+			return fmt.Errorf("preparing /dev: %w", err)
+		}
+	}
+	return nil
+}
+
 // shareOptions: the host's files are taken to stay as they are while the machine runs (cache=loose), because asking the
 // host again for every look-up makes starting a program several times slower. What changes on the host meanwhile may
 // be seen late, half, or never. msize is the biggest message, which QEMU's ring allows just so.

@@ -68,6 +68,9 @@ func prepare() (Config, error) {
 	if err := mountAll(ownFilesystems); err != nil {
 		return config, err
 	}
+	if err := linkStreams(); err != nil {
+		return config, err
+	}
 	if err := bindModuleTree(config.ModuleTree, config.Release); err != nil {
 		return config, err
 	}
