@@ -16,7 +16,10 @@ const bufferSize = 64 << 10
 
 // Buffers lends out the pump's buffers, so that idle and finished connections
 // hold none. The zero value is ready to use.
-type Buffers struct{ pool sync.Pool }
+type Buffers struct {
+	pool  sync.Pool
+	pipes pipes
+}
 
 func (b *Buffers) get() *[]byte {
 	if buf, ok := b.pool.Get().(*[]byte); ok {
@@ -28,8 +31,7 @@ func (b *Buffers) get() *[]byte {
 
 func (b *Buffers) put(buf *[]byte) { b.pool.Put(buf) }
 
-// Traffic counts what one pump moved; it may be read while the pump runs, but a
-// direction that the kernel splices is only counted when it ends.
+// Traffic counts what one pump moved; it may be read while the pump runs.
 type Traffic struct {
 	Up, Down atomic.Int64 // bytes from downstream to upstream, and back
 }
@@ -111,7 +113,7 @@ func (p *pump) move(dst, src Conn, n *atomic.Int64) (readErr, writeErr error) {
 	switch s := from.(type) {
 	case TCP:
 		if d, ok := dst.(TCP); ok {
-			return splice(d, s, n)
+			return p.splice(d, s, n)
 		}
 		return p.fromSocket(&to, s)
 	case io.WriterTo:
@@ -216,17 +218,4 @@ func unwrap(c Conn) Conn {
 		return w.Unwrap()
 	}
 	return c
-}
-
-// splice lets the kernel move the bytes from socket to socket.
-func splice(dst, src TCP, n *atomic.Int64) (readErr, writeErr error) {
-	moved, err := io.Copy(dst.TCPConn, src.TCPConn)
-	n.Add(moved)
-	if err == nil {
-		return nil, nil
-	}
-	if broken(dst.TCPConn) && !broken(src.TCPConn) {
-		return nil, err
-	}
-	return err, nil
 }

@@ -99,25 +99,6 @@ func AddrPort(a net.Addr) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
-// broken reports whether the socket was reset or is no longer open.
-func broken(c *net.TCPConn) bool {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return true
-	}
-	err = control(raw, func(fd int) error {
-		info, err := unix.GetsockoptTCPInfo(fd, unix.SOL_TCP, unix.TCP_INFO)
-		if err == nil && info.State == tcpClose {
-			err = syscall.ECONNRESET
-		}
-		return err
-	})
-	return err != nil
-}
-
-// tcpClose is the kernel's TCP_CLOSE: the state after a reset.
-const tcpClose = 7
-
 // control runs f on the file descriptor and joins both errors into one.
 func control(raw syscall.RawConn, f func(fd int) error) error {
 	var inner error
