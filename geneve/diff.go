@@ -57,8 +57,10 @@ func (c Change) String() string {
 // Diff orders the changes that lead from the links there are to the devices
 // that should be. A link whose name is wanted but whose kind is neither Geneve
 // nor VXLAN is somebody else's: Foreign names those, Diff leaves them alone.
+// Devices that cannot stay go before any is made: tunnels of two kinds cannot
+// hold one port at the same time.
 func Diff(want []Device, have []Link) []Change {
-	var changes []Change
+	var gone, changes []Change
 	for _, d := range want {
 		i := slices.IndexFunc(have, func(l Link) bool { return l.Name == d.Name })
 		switch {
@@ -66,14 +68,13 @@ func Diff(want []Device, have []Link) []Change {
 			changes = append(changes, Change{Op: OpCreate, Device: d})
 		case !have[i].Tunnel():
 		case !changeable(d, have[i]):
-			changes = append(changes,
-				Change{Op: OpDelete, Device: Device{Name: d.Name}, Index: have[i].Index},
-				Change{Op: OpCreate, Device: d})
+			gone = append(gone, Change{Op: OpDelete, Device: Device{Name: d.Name}, Index: have[i].Index})
+			changes = append(changes, Change{Op: OpCreate, Device: d})
 		default:
 			changes = append(changes, inPlace(d, have[i])...)
 		}
 	}
-	return changes
+	return append(gone, changes...)
 }
 
 // Removal orders the deletion of those links that are tunnels.

@@ -197,6 +197,23 @@ func TestOtherKindIsMadeAnew(t *testing.T) {
 	}
 }
 
+// A tunnel of one kind cannot come up while one of the other holds the port.
+func TestAllOfAnotherKindGoBeforeAnyIsMade(t *testing.T) {
+	in, out := device(geneve.VXLAN), device(geneve.VXLAN)
+	in.Name, in.VNI = "istioin", 1000
+	have := []geneve.Link{
+		{Name: "istioin", Index: 6, Kind: "geneve", VNI: 1000, Port: 6081},
+		{Name: "istioout", Index: 7, Kind: "geneve", VNI: 1001, Port: 6081},
+	}
+	var ops []geneve.Op
+	for _, ch := range geneve.Diff([]geneve.Device{in, out}, have) {
+		ops = append(ops, ch.Op)
+	}
+	if want := []geneve.Op{geneve.OpDelete, geneve.OpDelete, geneve.OpCreate, geneve.OpCreate}; !slices.Equal(ops, want) {
+		t.Errorf("operations %v, want %v", ops, want)
+	}
+}
+
 func TestPortHeldByAnother(t *testing.T) {
 	netnstest.Enter(t)
 	netnstest.Run(t, "ip link add other type vxlan id 1001 remote 10.4.4.18 dstport 6081")
