@@ -6,8 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -24,8 +27,9 @@ import (
 // recorder takes the place of the node and of the xDS server and hands every
 // call to the test in the order in which it was made.
 type recorder struct {
-	calls  chan string
-	refuse func(call string) error
+	calls   chan string
+	refuse  func(call string) error
+	leftOut netip.Addr // a pod that can't take part
 }
 
 func (r *recorder) call(format string, args ...any) error {
@@ -46,11 +50,21 @@ func (r *recorder) Preflight(context.Context, noderoute.HostConfig) ([]noderoute
 }
 
 func (r *recorder) Apply(_ context.Context, c noderoute.HostConfig) (noderoute.Result, error) {
-	return noderoute.Result{}, r.call("apply %s with %s", c.ZtunnelIP, ips(c.Pods))
+	return r.without(c.Pods), r.call("apply %s with %s", c.ZtunnelIP, ips(c.Pods))
 }
 
 func (r *recorder) UpdatePods(_ context.Context, _ noderoute.HostConfig, add, remove []noderoute.Pod) (noderoute.Result, error) {
-	return noderoute.Result{}, r.call("add %s remove %s", ips(add), ips(remove))
+	return r.without(add), r.call("add %s remove %s", ips(add), ips(remove))
+}
+
+// without is the result of a call that leaves out one of the pods.
+func (r *recorder) without(pods []noderoute.Pod) (result noderoute.Result) {
+	for _, pod := range pods {
+		if pod.IP == r.leftOut {
+			result.Refused = append(result.Refused, &noderoute.PodError{Pod: pod, Err: noderoute.ErrNoRoute})
+		}
+	}
+	return result
 }
 
 func (r *recorder) Cleanup(context.Context) (noderoute.Result, error) {
@@ -236,4 +250,70 @@ func TestRefusedResourcesLeaveTheNodeAlone(t *testing.T) {
 	r.want("serve 2 secrets", "preflight", "apply 10.4.4.18 with [10.4.4.19]")
 	r.snapshot <- snapshot("10.4.4.18", "10.4.4.19", "10.4.4.20")
 	r.want("serve 3 secrets", "serve 3 secrets", "add [10.4.4.20] remove []")
+}
+
+// A pod that can't take part is named once, however often the node is compared,
+// again when it came back, and is not counted as enrolled.
+func TestNamesAPodThatIsLeftOutOnce(t *testing.T) {
+	var logs strings.Builder
+	registry := prometheus.NewRegistry()
+	r := &recorder{calls: make(chan string, 100), leftOut: netip.MustParseAddr("10.4.4.20")}
+	a := New(Config{
+		NodeName: "node-a", Node: r, XDS: r, Identities: r,
+		Log: slog.New(slog.NewTextHandler(&logs, nil)), Metrics: NewMetrics(registry),
+	})
+	var p pass
+	for _, step := range []struct {
+		pods            []string
+		named, enrolled int
+	}{
+		{[]string{"10.4.4.19", "10.4.4.20"}, 1, 1},
+		{[]string{"10.4.4.19", "10.4.4.20"}, 1, 1},
+		{[]string{"10.4.4.19"}, 1, 1},
+		{[]string{"10.4.4.19", "10.4.4.20"}, 2, 1},
+		{[]string{"10.4.4.19", "10.4.4.20", "10.4.4.21"}, 2, 2},
+	} {
+		for _, p.check = range []bool{false, true} {
+			if s := a.sync(t.Context(), snapshot("10.4.4.18", step.pods...), &p); s.Err != nil {
+				t.Fatal(s.Err)
+			}
+			if named := strings.Count(logs.String(), "a pod is not captured"); named != step.named {
+				t.Errorf("with %v: named %d times, want %d", step.pods, named, step.named)
+			}
+			if enrolled := gauge(t, registry, "ambient_node_enrolled_pods"); enrolled != float64(step.enrolled) {
+				t.Errorf("with %v: %v enrolled, want %d", step.pods, enrolled, step.enrolled)
+			}
+		}
+	}
+}
+
+func gauge(t *testing.T, g prometheus.Gatherer, name string) float64 {
+	t.Helper()
+	families, err := g.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
+}
+
+// The socket lies beside the lock, and users who may speak to it must get there.
+func TestTheStateDirectoryCanBeEntered(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	release, err := Lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	for name, want := range map[string]fs.FileMode{"": 0o755, "lock": 0o600} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil || info.Mode().Perm() != want {
+			t.Errorf("%q: %v, %v; want %v", name, info.Mode(), err, want)
+		}
+	}
 }

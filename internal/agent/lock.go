@@ -16,9 +16,11 @@ var ErrRunning = errors.New("another ambient-node is running here; stop it first
 
 // Lock takes the node's state directory for this process, so that two
 // controllers, or a controller and a cleanup, never work on one node at once.
-// The kernel gives it back when the process ends, however it ends.
+// The kernel gives it back when the process ends, however it ends. Others may
+// look into the directory, for the socket is there by default; what is secret in
+// it has a mode of its own.
 func Lock(stateDir string) (release func(), err error) {
-	if err := os.MkdirAll(stateDir, 0o700); err != nil {
+	if err := os.MkdirAll(stateDir, 0o755); err != nil {
 		return nil, fmt.Errorf("making the state directory: %w", err)
 	}
 	name := filepath.Join(stateDir, "lock")

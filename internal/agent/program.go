@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/ambient22/ambient22/internal/mesh"
@@ -53,6 +55,9 @@ func (a *Agent) program(ctx context.Context, s *mesh.Snapshot, p *pass) error {
 func (a *Agent) change(ctx context.Context, config noderoute.HostConfig, p *pass) (noderoute.Result, error) {
 	if p.node.ok && !p.check && sameBut(config, p.node.config) {
 		add, remove := podChanges(p.node.config.Pods, config.Pods)
+		for _, pod := range remove {
+			delete(p.node.refused, pod.UID)
+		}
 		return a.Node.UpdatePods(ctx, config, add, remove)
 	}
 	if !p.node.ok {
@@ -64,8 +69,11 @@ func (a *Agent) change(ctx context.Context, config noderoute.HostConfig, p *pass
 			a.Log.Warn("preflight", "where", problem.Where, "what", problem.What, "way_out", problem.WayOut)
 		}
 	}
-	p.node.refused = nil
-	return a.Node.Apply(ctx, config)
+	result, err := a.Node.Apply(ctx, config)
+	maps.DeleteFunc(p.node.refused, func(uid, _ string) bool {
+		return !slices.ContainsFunc(result.Refused, func(e *noderoute.PodError) bool { return e.Pod.UID == uid })
+	})
+	return result, err
 }
 
 // takeDown leaves the node without a data path: pods talk plainly.
