@@ -232,6 +232,28 @@ func TestZtunnelSwitchAfterTheOldOneWent(t *testing.T) {
 	}
 }
 
+// The old ztunnel's address belongs to an enrolled pod by now: nothing of that
+// pod's may be left alone as if it still were the ztunnel.
+func TestZtunnelSwitchAfterItsAddressWasGivenAway(t *testing.T) {
+	netnstest.Enter(t)
+	c := nodeA(t)
+	buildNode(t, c, noderoute.NFT)
+	n := newNode(t, noderoute.NFT)
+	apply(t, n, c)
+	c.Pods = append(c.Pods, noderoute.Pod{UID: "heir", IP: c.ZtunnelIP})
+	c.ZtunnelIP = netip.MustParseAddr("10.4.4.30")
+	addPod(t, c.ZtunnelIP)
+	if r := apply(t, n, c); r.Execs != 1 || !strings.Contains(strings.Join(r.Changes, "\n"), `10.4.4.18 comment "heir"`) {
+		t.Errorf("%d writing processes:\n%s", r.Execs, strings.Join(r.Changes, "\n"))
+	}
+	if again := apply(t, n, c); again.Writes() != 0 {
+		t.Errorf("not settled: %+v", again)
+	}
+	if out := netnstest.Run(t, "ip route show table all"); strings.Contains(out, "10.4.4.18 dev veth040412 table") {
+		t.Errorf("routes of the old ztunnel:\n%s", out)
+	}
+}
+
 func TestPodsComeAndGo(t *testing.T) {
 	netnstest.Enter(t)
 	c := nodeA(t)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/ambient22/ambient22/noderoute/nlbatch"
 	"golang.org/x/sys/unix"
@@ -96,7 +97,9 @@ func (s *session) hostFacts(c HostConfig) (Facts, error) {
 		return Facts{}, err
 	}
 	f := Facts{Ztunnel: hops[c.ZtunnelIP], Pods: hops}
-	if hop := hops[old]; old.IsValid() && hop.own() {
+	// Where a pod has its address by now, the old ztunnel is gone.
+	reused := slices.ContainsFunc(c.Pods, func(p Pod) bool { return p.IP == old })
+	if hop := hops[old]; old.IsValid() && hop.own() && !reused {
 		f.Draining = Ztunnel{IP: old, Veth: hop.Dev}
 	}
 	if f.Ztunnel.Dev != "" {
