@@ -99,8 +99,12 @@ func TestCleanupOfAnInstallNobodyRemembers(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer other.Close()
-		if _, err := other.Cleanup(context.Background()); err != nil {
+		r, err := other.Cleanup(context.Background())
+		if err != nil {
 			t.Fatal(err)
+		}
+		if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "no state file") {
+			t.Errorf("warnings: %q", r.Warnings)
 		}
 		out := dump(t)
 		for _, name := range []string{"ztunnel-", "istio", "fwmark", "table 101", "table 102"} {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/ambient22/ambient22/geneve"
 	"github.com/ambient22/ambient22/ipset"
@@ -34,6 +35,7 @@ type step struct {
 	sysctls []sysctlChange
 	set     ipset.Changes
 	tables  []tableChange
+	variant Variant // of the tables; Auto is the one in use
 	rules   []ruleChange
 	routes  []routeChange
 }
@@ -69,7 +71,12 @@ func (s step) lines() []string {
 	}
 	out = append(out, s.set.Lines()...)
 	for _, t := range s.tables {
-		out = append(out, t.words...)
+		for _, words := range t.words {
+			if s.variant != Auto {
+				words = strings.Replace(words, "iptables", "iptables-"+s.variant.String(), 1)
+			}
+			out = append(out, words)
+		}
 	}
 	for _, r := range s.rules {
 		out = append(out, fmt.Sprintf("ip rule %s %s", addOrDel(r.del), r.Rule))
@@ -116,6 +123,9 @@ func steps(p Plan, l *listing) Changes {
 		final.tables = afterHandover(p, l)
 		c.add(final)
 	}
+	// Packets pass the rules of both variants, so the old ones may go as soon as
+	// the new ones stand.
+	c.addElsewhere(p.Side, l)
 	c.add(step{routes: d.addPods})
 	c.add(step{set: ipset.Changes{Name: d.set.Name, Add: d.set.Add}})
 	c.add(step{set: ipset.Changes{Name: d.set.Name, Delete: d.set.Delete}})
@@ -308,14 +318,27 @@ func teardown(side Side, l *listing) Changes {
 	c.add(step{rules: del})
 	_, routes := diffRoutes(Plan{Side: side}, l)
 	c.add(step{routes: routes})
-	var tables []tableChange
-	for _, name := range []string{"mangle", "nat"} {
-		tables = append(tables, diffTable(side, Table{Name: name}, l.tables[name]))
-	}
-	c.add(step{tables: tables})
+	c.add(step{tables: withoutOurs(side, l.tables)})
+	c.addElsewhere(side, l)
 	if l.set != nil && l.set.Ours() {
 		c.add(step{set: ipset.Changes{Name: l.set.Name, Destroy: true}})
 	}
 	c.add(step{devices: geneve.Removal(l.links)})
 	return c
+}
+
+// withoutOurs takes all our rules out of a variant's tables.
+func withoutOurs(side Side, tables saved) []tableChange {
+	var out []tableChange
+	for _, name := range []string{"mangle", "nat"} {
+		out = append(out, diffTable(side, Table{Name: name}, tables[name]))
+	}
+	return out
+}
+
+// addElsewhere ends what a variant that is not in use holds of ours.
+func (c *Changes) addElsewhere(side Side, l *listing) {
+	for _, v := range []Variant{Legacy, NFT} {
+		c.add(step{tables: withoutOurs(side, l.elsewhere[v]), variant: v})
+	}
 }

@@ -75,17 +75,51 @@ func (s *session) listTables(t tools) (saved, error) {
 	if have, ok := s.listed[t.variant]; ok {
 		return have, nil // deciding for a variant has read them already
 	}
-	if t.variant == NFT {
-		// Reading the names of chains is much cheaper than having all rules of
-		// a node with thousands of services printed.
-		if none, err := nothingOfOurs(s.side); err != nil || none {
-			return saved{}, err
-		}
-	}
-	if t.variant == Legacy && s.side == Host && s.noLegacyChains() {
-		return saved{}, nil
+	if none, err := s.nothingIn(t.variant); err != nil || none {
+		return saved{}, err
 	}
 	return s.saveTables(t)
+}
+
+// nothingIn tells whether a variant surely holds no rule of ours. Reading the
+// names of chains is much cheaper than having all rules of a node with thousands
+// of services printed, and needs no program.
+func (s *session) nothingIn(v Variant) (bool, error) {
+	if v == NFT {
+		return nothingOfOurs(s.side)
+	}
+	return len(legacyTables()) == 0 || (s.side == Host && s.noLegacyChains()), nil
+}
+
+// tablesWithOurs lists the tables of those variants that hold rules of ours, or
+// may hold them where nobody can read them.
+func (s *session) tablesWithOurs(variants ...Variant) (map[Variant]saved, error) {
+	out := map[Variant]saved{}
+	for _, v := range variants {
+		if none, err := s.nothingIn(v); err != nil {
+			return nil, err
+		} else if none {
+			continue
+		}
+		t, err := findTools(v)
+		if errors.Is(err, ErrNoTool) {
+			if s.side == Host { // in a pod, only its programs could tell whose the rules are
+				s.result.Warnings = append(s.result.Warnings, fmt.Sprintf("rules of ours are in the %s tables, and cannot be taken away: %v", v, err))
+			}
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		tables, err := s.listTables(t)
+		if err != nil {
+			return nil, err
+		}
+		if hasOurs(s.side, tables["mangle"]) || hasOurs(s.side, tables["nat"]) || len(unreadable(tables)) > 0 {
+			out[v] = tables
+		}
+	}
+	return out, nil
 }
 
 // saveTables runs iptables-save without naming a table: that prints those that

@@ -17,8 +17,11 @@ type listing struct {
 	sysctls map[Sysctl]string // by setting with an empty value; only of devices that exist
 	set     *ipset.Listed
 	tables  saved
-	rules   []listedRule
-	routes  []listedRoute // of tables 100 to 102
+	// elsewhere are the tables of a variant that is not in use and yet holds
+	// rules of ours: an earlier run decided otherwise.
+	elsewhere map[Variant]saved
+	rules     []listedRule
+	routes    []listedRoute // of tables 100 to 102
 	// known are addresses of ztunnels (in the pod: of gateways) that this
 	// project programmed at some time: routes to them are ours.
 	known []netip.Addr
@@ -92,7 +95,9 @@ func (l *listing) ownsRoute(r listedRoute) bool {
 
 // learn collects the ztunnels that the kernel's state tells of, so that routes
 // to them are recognised without remembering anything: the tunnels' remotes,
-// and the next hop of table 102 where that table also has the way to it.
+// and whom table 102 knows the direct way to, if that table also sends the rest
+// there, or table 101 knows the same way. The latter tells of a ztunnel that was
+// being replaced when an earlier run was killed.
 func (l *listing) learn(more ...netip.Addr) {
 	l.known = append(l.known, more...)
 	for _, link := range l.links {
@@ -101,12 +106,14 @@ func (l *listing) learn(more ...netip.Addr) {
 		}
 	}
 	for _, r := range l.routes {
-		if r.Table != TableProxyReturn || !r.OnLink {
+		if r.Table != TableProxyReturn || !r.Dst.IsSingleIP() {
 			continue
 		}
-		way := Route{Table: r.Table, Dst: host(r.Via), Dev: r.Dev, Scope: scopeLink}
-		if slices.ContainsFunc(l.routes, func(o listedRoute) bool { return o.Route == way }) {
-			l.known = append(l.known, r.Via)
+		way := Route{Table: TableProxyReturn, Dst: r.Dst, Dev: r.Dev, Scope: scopeLink}
+		twin, rest := way, Route{Table: TableProxyReturn, Dst: anywhere(), Via: r.Dst.Addr(), Dev: r.Dev, OnLink: true}
+		twin.Table = TableOutbound
+		if r.Route == way && slices.ContainsFunc(l.routes, func(o listedRoute) bool { return o.Route == twin || o.Route == rest }) {
+			l.known = append(l.known, r.Dst.Addr())
 		}
 	}
 }

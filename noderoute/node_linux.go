@@ -210,9 +210,14 @@ func (s *session) list(p Plan, known ...netip.Addr) (*listing, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.tables, err = s.listTables(t)
+	if l.tables, err = s.listTables(t); err != nil {
+		return nil, err
+	}
+	if l.elsewhere, err = s.tablesWithOurs(t.variant.other()); err != nil {
+		return nil, err
+	}
 	l.learn(known...)
-	return l, err
+	return l, nil
 }
 
 // listKernel is list without the iptables rules.
@@ -304,6 +309,13 @@ func (s *session) applyStep(side Side, st step, l *listing) error {
 	}
 	if !st.set.Empty() {
 		return s.sets.Apply(st.set)
+	}
+	if st.variant != Auto {
+		t, err := findTools(st.variant)
+		if err != nil {
+			return err
+		}
+		return s.restoreTables(t, st.tables)
 	}
 	if len(st.tables) > 0 {
 		t, err := s.decide()

@@ -36,6 +36,15 @@ func (s *session) foreignProblems(c HostConfig, t tools) ([]Problem, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(l.tables) == 0 && (tables["mangle"] != nil || tables["nat"] != nil) {
+		// Without a chain of ours the rules were not read yet, and only reading
+		// them tells whether iptables can.
+		have, err := s.saveTables(t)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, unreadable(have)...)
+	}
 	for _, name := range []string{"mangle", "nat"} {
 		if tables[name] == nil {
 			continue
@@ -89,18 +98,21 @@ func (s *session) portProblems(kind geneve.Kind, port uint16) ([]Problem, error)
 	return out, nil
 }
 
-// udpPortTaken reads the kernel's list of UDP sockets, in which a tunnel's own
-// socket stands as well.
+// udpPortTaken reads the kernel's lists of UDP sockets, in which a tunnel's own
+// socket stands as well. A socket of IPv6 usually takes IPv4 packets too; one
+// that does not is named needlessly, which is better than failing later.
 func udpPortTaken(port uint16) bool {
-	text, err := os.ReadFile("/proc/thread-self/net/udp")
-	if err != nil {
-		return false
-	}
 	suffix := fmt.Sprintf(":%04X", port)
-	for line := range strings.Lines(string(text)) {
-		fields := strings.Fields(line)
-		if len(fields) > 2 && strings.HasSuffix(fields[1], suffix) {
-			return true
+	for _, list := range []string{"udp", "udp6"} {
+		text, err := os.ReadFile("/proc/thread-self/net/" + list)
+		if err != nil {
+			continue // a kernel without IPv6
+		}
+		for line := range strings.Lines(string(text)) {
+			fields := strings.Fields(line)
+			if len(fields) > 2 && strings.HasSuffix(fields[1], suffix) {
+				return true
+			}
 		}
 	}
 	return false

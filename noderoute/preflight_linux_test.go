@@ -177,10 +177,16 @@ func TestPreflightAllowsCalicoThatAllowsSpoofing(t *testing.T) {
 }
 
 func TestPreflightNamesAProcessOnThePort(t *testing.T) {
+	for network, address := range map[string]string{"udp4": "127.0.0.1:6081", "udp": "[::]:6081"} {
+		t.Run(network, func(t *testing.T) { portIsNamed(t, network, address) })
+	}
+}
+
+func portIsNamed(t *testing.T, network, address string) {
 	netnstest.Enter(t)
 	c := nodeA(t)
 	buildNode(t, c, noderoute.NFT)
-	conn, err := net.ListenPacket("udp4", "127.0.0.1:6081")
+	conn, err := net.ListenPacket(network, address)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,6 +66,8 @@ func obstacles(p Plan, l *listing) []Problem {
 			Blocking: true,
 		})
 	}
+	out = append(out, unreadable(l.tables)...)
+	out = append(out, unreadable(l.elsewhere[NFT])...)
 	for _, r := range l.rules {
 		if l.inTheWay(r) {
 			out = append(out, Problem{
@@ -82,6 +84,23 @@ func obstacles(p Plan, l *listing) []Problem {
 				What:     fmt.Sprintf("somebody else's route is in table %d", r.Table),
 				Where:    fmt.Sprintf("ip route show table %d: %s", r.Table, r.Route),
 				WayOut:   "move it to another table",
+				Blocking: true,
+			})
+		}
+	}
+	return out
+}
+
+// unreadable names the tables that rules of ours could be written into and never
+// be found again.
+func unreadable(tables saved) []Problem {
+	var out []Problem
+	for _, name := range []string{"mangle", "nat"} {
+		if t := tables[name]; t != nil && t.unreadable {
+			out = append(out, Problem{
+				What:     "somebody's nftables rules or chains in this table cannot be read by iptables",
+				Where:    "nft list table ip " + name,
+				WayOut:   "move them into a table of another name",
 				Blocking: true,
 			})
 		}

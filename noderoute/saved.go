@@ -11,6 +11,9 @@ import (
 type savedTable struct {
 	name   string
 	chains []savedChain
+	// unreadable tells that the table holds what only nft can print: iptables
+	// writes into it and does not find again what it wrote.
+	unreadable bool
 }
 
 // savedChain is a chain with its rules, as printed after "-A CHAIN ".
@@ -45,14 +48,17 @@ func (s saved) rules() int {
 	return n
 }
 
-// parseSave reads the output of iptables-save. Comments are passed over: they
-// also carry warnings about the other variant's tables.
+// parseSave reads the output of iptables-save. Of its comments only the one about
+// a table that it cannot print counts; others warn of the other variant's tables.
 func parseSave(text string) saved {
 	out := saved{}
 	var table *savedTable
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\n")
 		switch {
+		case strings.HasPrefix(line, "# Table `") && strings.Contains(line, "' is incompatible"):
+			name, _, _ := strings.Cut(line[len("# Table `"):], "'")
+			out[name] = &savedTable{name: name, unreadable: true}
 		case line == "" || line[0] == '#' || line == "COMMIT":
 		case line[0] == '*':
 			table = &savedTable{name: line[1:]}

@@ -34,6 +34,7 @@ type state struct {
 	// were changed first.
 	Sysctls []sysctlOrigin `json:"sysctls,omitempty"`
 
+	found  bool              // the file was there, or is written by now
 	places map[[2]string]int // device and key to place in Sysctls
 }
 
@@ -74,11 +75,13 @@ func loadState(path, bootID string, netns uint64) (*state, error) {
 	if s.BootID != bootID || s.NetNS != netns {
 		return fresh, nil
 	}
+	s.found = true
 	return &s, nil
 }
 
 // save replaces the file in one move.
 func (s *state) save(path string) error {
+	s.found = true
 	if path == "" {
 		return nil
 	}
@@ -87,7 +90,7 @@ func (s *state) save(path string) error {
 		return fmt.Errorf("writing state: %w", err)
 	}
 	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("writing state: %w", err)
 	}
 	tmp, err := os.CreateTemp(dir, filepath.Base(path)+".*") // CreateTemp makes it 0600

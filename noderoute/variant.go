@@ -28,6 +28,14 @@ func (v Variant) String() string {
 	return "auto"
 }
 
+// other is the variant that is not v.
+func (v Variant) other() Variant {
+	if v == NFT {
+		return Legacy
+	}
+	return NFT
+}
+
 // ParseVariant reads "auto", "nft" or "legacy".
 func ParseVariant(s string) (Variant, error) {
 	for _, v := range []Variant{Auto, NFT, Legacy} {

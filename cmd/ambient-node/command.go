@@ -57,7 +57,9 @@ func cleanupCommand() *cobra.Command {
 			}
 			defer node.Close()
 			result, err := node.Cleanup(cmd.Context())
-			printResult(cmd, result, "nothing of ours on this node")
+			if err == nil || len(result.Changes) > 0 {
+				printResult(cmd, result, "nothing of ours on this node")
+			}
 			return err
 		},
 	}
@@ -152,5 +154,8 @@ func printResult(cmd *cobra.Command, r noderoute.Result, nothing string) {
 	}
 	if len(r.Changes) == 0 {
 		fmt.Fprintln(cmd.OutOrStdout(), nothing)
+	}
+	for _, warning := range r.Warnings {
+		fmt.Fprintln(cmd.ErrOrStderr(), "warning:", warning)
 	}
 }
