@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -26,6 +28,10 @@ and answers on the admin address like Envoy does. SIGTERM and SIGINT end it.
 With --engine=envoy it starts the Envoy given by --envoy-path on the same bootstrap instead, passes it
 signals and what stands behind "--", and ends with its exit code.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			// A log that nobody reads any more must not end the traffic: without this,
+			// Go programs die of writing to a standard output whose reader has gone.
+			// Envoy ignores the signal by itself.
+			signal.Ignore(syscall.SIGPIPE)
 			switch o.engine {
 			case engineEmbedded:
 				if len(args) > 0 {

@@ -44,9 +44,20 @@ type process struct {
 
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
+	p := command(args...)
+	p.begin(t)
+	return p
+}
+
+func command(args ...string) *process {
 	p := &process{cmd: exec.Command("/proc/self/exe", append([]string{"run"}, args...)...), logs: &bytes.Buffer{}}
 	p.cmd.Env = append(os.Environ(), asZtunnel+"=1", "POD_NAME=ztunnel-rts54", "INSTANCE_IP=10.4.4.18", "NODE_NAME=node-a")
 	p.cmd.Stdout, p.cmd.Stderr = p.logs, p.logs
+	return p
+}
+
+func (p *process) begin(t *testing.T) {
+	t.Helper()
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +68,6 @@ func start(t *testing.T, args ...string) *process {
 			t.Logf("ztunnel printed:\n%s", p.logs)
 		}
 	})
-	return p
 }
 
 // stop asks the process to end, and returns its exit code.
@@ -131,6 +141,25 @@ func TestRunWithoutAControlPlane(t *testing.T) {
 	}
 	if code := p.stop(t, syscall.SIGTERM); code != 0 {
 		t.Errorf("exit code %d after SIGTERM\n%s", code, p.logs)
+	}
+}
+
+// Whoever reads the log may go, as when a container's runtime is restarted:
+// traffic goes on.
+func TestLogThatNobodyReads(t *testing.T) {
+	netnstest.Enter(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	p := command("--xds-socket", serveNode(t))
+	p.cmd.Stdout, p.cmd.Stderr = w, w
+	p.begin(t)
+	w.Close()
+	await(t, adminAddr, "/ready", http.StatusOK)
+	if code := p.stop(t, syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d", code)
 	}
 }
 
