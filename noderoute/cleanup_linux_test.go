@@ -132,12 +132,19 @@ func TestCleanupSparesWhatCameMeanwhile(t *testing.T) {
 	n := newNode(t, noderoute.NFT)
 	apply(t, n, c)
 	netnstest.Run(t, "iptables-nft -t mangle -A FORWARD -p icmp -j ACCEPT")
+	netnstest.Run(t, "iptables-nft -t mangle -P INPUT DROP")
+	netnstest.Input(t, "nft -f -", "add chain ip mangle mine { type filter hook forward priority -100 ; }")
 	netnstest.Run(t, "sysctl -qw net.ipv4.conf.all.rp_filter=2")
 	if _, err := n.Cleanup(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	out := netnstest.Run(t, "nft list ruleset")
-	if !strings.Contains(out, "icmp") || strings.Contains(out, "table ip nat") || strings.Contains(out, "PREROUTING") {
+	for _, theirs := range []string{"icmp", "chain mine", "policy drop"} {
+		if !strings.Contains(out, theirs) {
+			t.Errorf("%s is gone", theirs)
+		}
+	}
+	if strings.Contains(out, "table ip nat") || strings.Contains(out, "PREROUTING") {
 		t.Errorf("nftables after cleaning up:\n%s", out)
 	}
 	if got := strings.TrimSpace(netnstest.Run(t, "sysctl -n net.ipv4.conf.all.rp_filter")); got != "2" {

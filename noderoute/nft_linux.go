@@ -26,6 +26,8 @@ type nftChain struct {
 	name string
 	base bool
 	used uint32 // how many rules it has, and how many jump to it
+	// policy is what becomes of a packet at the end of a base chain.
+	policy uint32
 }
 
 // The kernel's numbers, from linux/netfilter/nf_tables.h and nfnetlink.h.
@@ -40,7 +42,10 @@ const (
 	nftaChainTable = 1
 	nftaChainName  = 3
 	nftaChainHook  = 4
+	nftaChainPol   = 5
 	nftaChainUse   = 6
+
+	policyAccept = 1 // NF_ACCEPT
 
 	// flagNonRecursive (NLM_F_NONREC) makes the kernel refuse to delete what
 	// still has something in it, even if it came in a moment ago.
@@ -111,6 +116,8 @@ func readNFTChain(m nlbatch.Message) (table string, c nftChain) {
 			c.name = a.String()
 		case nftaChainHook:
 			c.base = true
+		case nftaChainPol:
+			c.policy = a.Uint32BE()
 		case nftaChainUse:
 			c.used = a.Uint32BE()
 		}
@@ -226,10 +233,16 @@ func (s *session) dropTables() error {
 	return err
 }
 
+// mayGo tells whether nobody misses a chain: iptables made it for the first rule
+// in it, it has no rules, and it does nothing without them.
+func (c nftChain) mayGo() bool {
+	return isBuiltin(c.name) && c.base && c.used == 0 && c.policy == policyAccept
+}
+
 func (s *session) dropTable(name string, table *nftTable, origin tableOrigin) error {
 	var drop []string
 	for _, c := range table.chains {
-		if c.base && c.used == 0 && !slices.Contains(origin.Chains, c.name) {
+		if c.mayGo() && !slices.Contains(origin.Chains, c.name) {
 			drop = append(drop, c.name)
 		}
 	}

@@ -96,18 +96,17 @@ func (n *Node) Apply(ctx context.Context, c HostConfig) (Result, error) {
 	})
 }
 
-// Diff says what Apply would do, and does nothing.
+// Diff says what Apply would do, and does nothing. It refuses what Apply refuses.
 func (n *Node) Diff(ctx context.Context, c HostConfig) (Changes, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var changes Changes
 	_, err := n.in(ctx, Host, func(s *session) error {
 		p, l, err := s.hostPlan(c)
-		if err != nil {
-			return err
+		if err == nil {
+			changes, err = possible(p, l)
 		}
-		changes = steps(p, l)
-		return nil
+		return err
 	})
 	return changes, err
 }
@@ -160,7 +159,7 @@ func (n *Node) DiffPod(ctx context.Context, c PodConfig) (Changes, error) {
 	_, err := n.in(ctx, InPod, func(s *session) error {
 		p, l, err := s.podPlan(c)
 		if err == nil {
-			changes = steps(p, l)
+			changes, err = possible(p, l)
 		}
 		return err
 	})
@@ -248,15 +247,24 @@ func (s *session) listKernel(p Plan) (*listing, error) {
 	return l, nil
 }
 
+// possible is the difference, unless others' objects are in the way of it.
+func possible(p Plan, l *listing) (Changes, error) {
+	if problems := obstacles(p, l); len(problems) > 0 {
+		return Changes{}, &ObstacleError{Problems: problems}
+	}
+	return steps(p, l), nil
+}
+
 // settle refuses to work around others, applies the difference, and undoes a
 // first install that fails.
 func (s *session) settle(p Plan, l *listing) error {
 	s.result.Refused = p.Refused
-	if problems := obstacles(p, l); len(problems) > 0 {
-		return &ObstacleError{Problems: problems}
+	changes, err := possible(p, l)
+	if err != nil {
+		return err
 	}
 	first := l.empty()
-	err := s.apply(p.Side, steps(p, l), l)
+	err = s.apply(p.Side, changes, l)
 	if err == nil {
 		return s.releaseSysctls(unwanted(p))
 	}

@@ -138,7 +138,7 @@ func (s *session) routeProblems(c HostConfig, _ tools) ([]Problem, error) {
 	if c.HostIP.IsValid() && !hops[c.HostIP].Local {
 		out = append(out, Problem{
 			What:  "the host address is not an address of this node; packets from the node itself would be captured",
-			Where: "ip addr: " + c.HostIP.String(), WayOut: "use the node's address inside its pod range, or its InternalIP", Blocking: true,
+			Where: "ip addr: " + c.HostIP.String(), WayOut: "correct the Node's spec.podCIDR (the node has its first address) or, where it has none, its InternalIP", Blocking: true,
 		})
 	}
 	if c.ZtunnelIP.IsValid() {

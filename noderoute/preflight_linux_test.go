@@ -271,6 +271,9 @@ func TestApplyRefusesObstacles(t *testing.T) {
 			if !errors.As(err, &obstacle) || r.Writes() != 0 {
 				t.Errorf("Apply: %v, %+v", err, r)
 			}
+			if _, err := newNode(t, noderoute.NFT).Diff(context.Background(), c); !errors.As(err, &obstacle) {
+				t.Errorf("Diff: %v", err)
+			}
 			wantSame(t, before, dump(t))
 		})
 	}

@@ -120,10 +120,12 @@ func (c *tableChange) stale(side Side, want Table, have *savedTable) {
 // there are none.
 func ownChain(side Side, name string) bool {
 	builtin, ok := strings.CutPrefix(name, chainPrefix)
-	if !ok || side != Host {
-		return false
-	}
-	switch builtin {
+	return ok && side == Host && isBuiltin(builtin)
+}
+
+// isBuiltin knows the names of iptables' own chains.
+func isBuiltin(name string) bool {
+	switch name {
 	case "PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING":
 		return true
 	}
