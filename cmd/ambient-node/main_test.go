@@ -34,7 +34,7 @@ func TestBadFlagsAreNamedAllAtOnce(t *testing.T) {
 		"log level":     {[]string{"--log-level", "loud"}, []string{"--log-level", "loud"}},
 		"log format":    {[]string{"--log-format", "xml"}, []string{"--log-format", "xml", "json"}},
 		"address":       {[]string{"--http-addr", "here"}, []string{"--http-addr", "here"}},
-		"resync":        {[]string{"--resync", "1ms"}, []string{"--resync", "1ms"}},
+		"resync":        {[]string{"--resync", "1ms"}, []string{"\n--resync: 1ms is shorter"}},
 		"argument":      {[]string{"node-a"}, []string{"node-a"}},
 		"unknown flag":  {[]string{"--nodes", "a"}, []string{"--nodes"}},
 		"plan, nothing": {[]string{"plan"}, []string{"--node is required", "--manifests is required"}},

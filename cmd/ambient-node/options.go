@@ -109,10 +109,11 @@ func (o *options) meshOptions() (kube.Options, error) {
 // checkServe checks the flags of the running controller that nobody else checks.
 func (o *options) checkServe() error {
 	_, _, err := net.SplitHostPort(o.httpAddr)
+	err = flagError("--http-addr", err)
 	if o.resync < time.Second {
 		err = errors.Join(err, fmt.Errorf("--resync: %v is shorter than a second", o.resync))
 	}
-	return flagError("--http-addr", err)
+	return err
 }
 
 // uids are the users who may ask for configuration and certificates.

@@ -277,7 +277,7 @@ func TestNamesAPodThatIsLeftOutOnce(t *testing.T) {
 			if s := a.sync(t.Context(), snapshot("10.4.4.18", step.pods...), &p); s.Err != nil {
 				t.Fatal(s.Err)
 			}
-			if named := strings.Count(logs.String(), "a pod is not captured"); named != step.named {
+			if named := strings.Count(logs.String(), `"a pod is not captured" pod=default/pod-10.4.4.20 ip=10.4.4.20`); named != step.named {
 				t.Errorf("with %v: named %d times, want %d", step.pods, named, step.named)
 			}
 			if enrolled := gauge(t, registry, "ambient_node_enrolled_pods"); enrolled != float64(step.enrolled) {

@@ -28,7 +28,7 @@ type programmed struct {
 func (a *Agent) program(ctx context.Context, s *mesh.Snapshot, p *pass) error {
 	ztunnel := s.ActiveZtunnel(a.NodeName)
 	if ztunnel == nil {
-		return a.takeDown(ctx, p)
+		return a.takeDown(ctx, s, p)
 	}
 	config, err := HostConfig(s, a.NodeName, ztunnel)
 	if err != nil {
@@ -40,7 +40,7 @@ func (a *Agent) program(ctx context.Context, s *mesh.Snapshot, p *pass) error {
 		p.node.ztunnel = name
 	}
 	result, err := a.change(ctx, config, p)
-	a.report(result, p)
+	a.report(result, p, s)
 	if err != nil {
 		p.node.ok = false
 		return fmt.Errorf("programming the node: %w", err)
@@ -77,13 +77,13 @@ func (a *Agent) change(ctx context.Context, config noderoute.HostConfig, p *pass
 }
 
 // takeDown leaves the node without a data path: pods talk plainly.
-func (a *Agent) takeDown(ctx context.Context, p *pass) error {
+func (a *Agent) takeDown(ctx context.Context, s *mesh.Snapshot, p *pass) error {
 	if p.node.ztunnel != "" || !p.installed {
 		a.Log.Warn("no ready ztunnel on this node; pods talk plainly")
 	}
 	p.node = programmed{}
 	result, err := a.Node.Cleanup(ctx)
-	a.report(result, p)
+	a.report(result, p, s)
 	if err != nil {
 		return fmt.Errorf("taking the data path down: %w", err)
 	}
@@ -93,7 +93,7 @@ func (a *Agent) takeDown(ctx context.Context, p *pass) error {
 }
 
 // report counts and logs what was done to the node.
-func (a *Agent) report(r noderoute.Result, p *pass) {
+func (a *Agent) report(r noderoute.Result, p *pass, s *mesh.Snapshot) {
 	a.Metrics.wrote(r)
 	for _, change := range r.Changes {
 		a.Log.Info("changed the node", "change", change)
@@ -103,13 +103,23 @@ func (a *Agent) report(r noderoute.Result, p *pass) {
 	}
 	for _, pod := range r.Refused {
 		if p.node.refused[pod.Pod.UID] != pod.Error() {
-			a.Log.Warn("a pod is not captured", "pod", pod.Pod.UID, "ip", pod.Pod.IP, "why", pod.Err)
+			a.Log.Warn("a pod is not captured", "pod", podName(s, pod.Pod.UID), "ip", pod.Pod.IP, "why", pod.Err)
 		}
 		if p.node.refused == nil {
 			p.node.refused = map[string]string{}
 		}
 		p.node.refused[pod.Pod.UID] = pod.Error()
 	}
+}
+
+// podName is the name of a pod as people write it.
+func podName(s *mesh.Snapshot, uid string) string {
+	for i := range s.Workloads {
+		if w := &s.Workloads[i]; w.UID == uid {
+			return w.Namespace + "/" + w.Name
+		}
+	}
+	return uid
 }
 
 // sameBut reports whether two configurations differ in their pods at most.
