@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/ambient22/ambient22/internal/proxy/stats"
 )
@@ -20,13 +21,14 @@ type lineWriter struct {
 	w               io.Writer
 	failed, dropped *stats.Value
 	wake            chan struct{}
+	ended           chan struct{} // closed when run has returned
 
 	mu      sync.Mutex
 	pending []byte
 }
 
 func newLineWriter(w io.Writer, failed, dropped *stats.Value) *lineWriter {
-	return &lineWriter{w: w, failed: failed, dropped: dropped, wake: make(chan struct{}, 1)}
+	return &lineWriter{w: w, failed: failed, dropped: dropped, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 }
 
 // write takes a copy of line.
@@ -49,6 +51,7 @@ func (l *lineWriter) write(line []byte) {
 
 // run writes until ctx ends, and then what is left.
 func (l *lineWriter) run(ctx context.Context) {
+	defer close(l.ended)
 	var spare []byte
 	for {
 		last := false
@@ -70,5 +73,16 @@ func (l *lineWriter) run(ctx context.Context) {
 		if last {
 			return
 		}
+	}
+}
+
+// wait gives run, whose context has ended, so long for the last lines: a writer
+// that takes nothing must not keep the proxy from ending.
+func (l *lineWriter) wait(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-l.ended:
+	case <-t.C:
 	}
 }

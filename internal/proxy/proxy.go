@@ -108,7 +108,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	// Secrets are fetched until the last connection is gone.
 	streams, stop := context.WithCancel(context.WithoutCancel(ctx))
 	p.ctx = streams
-	p.streams.Go(func() { p.access.run(streams) })
+	go p.access.run(streams)
 	p.manager.start()
 	p.ads.Run(ctx)
 	p.manager.stop()
@@ -117,11 +117,13 @@ func (p *Proxy) Run(ctx context.Context) error {
 	p.closeTunnels()
 	stop()
 	p.streams.Wait()
+	p.access.wait(farewell)
 	p.control.close()
 	return nil
 }
 
-// farewell is how long the peers of shared connections have to take a GOAWAY.
+// farewell is how long the peers of shared connections have to take a GOAWAY, and
+// the access log its last lines.
 const farewell = time.Second
 
 func (p *Proxy) closeTunnels() {
