@@ -60,6 +60,18 @@ func TestBrokenFolder(t *testing.T) {
 	}
 }
 
+// A document that can't be read is blamed alone, not for what it may have held.
+func TestUnreadableDocumentIsBlamedAlone(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "nodes.yaml"), []byte("{{{\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := manifest.Load(dir, manifest.Options{Node: "node-a"})
+	if err == nil || !strings.Contains(err.Error(), "1 fault,") || !strings.Contains(err.Error(), "nodes.yaml:1: this is not YAML") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
 // TestErrorTypes is for callers that want to know more than the text.
 func TestErrorTypes(t *testing.T) {
 	dir := t.TempDir()

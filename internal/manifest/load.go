@@ -36,7 +36,10 @@ func (f *folder) snapshot(dir string, o Options) (*mesh.Snapshot, error) {
 	snapshot, problems := kube.Snapshot(d.objects, o)
 	for _, p := range problems {
 		at, ok := d.places[p.Object]
-		if !ok {
+		switch {
+		case !ok && len(d.faults) > 0:
+			continue // what is missing may stand in a document that could not be read
+		case !ok:
 			at = place{file: dir}
 		}
 		faults = append(faults, &Error{File: at.file, Line: at.line, Object: p.Object.String(), Err: detail{p}})
