@@ -226,6 +226,9 @@ func TestMissingExtensionClosesConnections(t *testing.T) {
 		t.Errorf("answered %q", got)
 	}
 	a.untilStat("listener.0.0.0.0_15001.extension_config_missing", 1)
+	wait(t, "the connection is logged", func() bool {
+		return strings.Contains(a.access.String(), "10.9.9.9:80 10.4.4.19:") && strings.Contains(a.access.String(), " outbound capture listener\n")
+	})
 	serve(t, p.productpage, "10.9.9.9:80", echo)
 	a.res.Extensions = extensions
 	a.push()

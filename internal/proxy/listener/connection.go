@@ -92,6 +92,7 @@ func (a *active) serve(c *connection) {
 	defer a.stats.destroyed.Inc()
 	if err := c.runFilters(); err != nil {
 		a.log().Warn("closing connection", "remote", c.remoteText(), "local", c.localText(), "error", err)
+		c.logListener(c.record()) // Envoy, too, logs what its listener filters turn away
 		c.Close()
 		return
 	}
