@@ -9,6 +9,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,6 +28,9 @@ import (
 
 // serve runs the controller until ctx ends. It leaves the data path standing.
 func serve(ctx context.Context, o *options, logs io.Writer) error {
+	// A log that nobody reads any more must not end the controller: Go programs
+	// die of writing to a standard stream whose reader has gone.
+	signal.Ignore(syscall.SIGPIPE)
 	settings, tunnel, err1 := o.nodeOptions()
 	source, err2 := o.meshOptions()
 	log, err3 := o.logger(logs)
