@@ -143,6 +143,7 @@ func (a *Agent) loop(ctx context.Context) error {
 		case <-resync.C:
 			pass.check = true
 		case <-pass.again():
+			pass.check = true
 		}
 		a.mu.Lock()
 		snapshot := a.latest

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -50,6 +51,38 @@ func (a *Agent) program(ctx context.Context, s *mesh.Snapshot, p *pass) error {
 	return nil
 }
 
+// release ends the capture of pods that are no longer to be captured. An address
+// that another pod has taken over stays.
+func (a *Agent) release(ctx context.Context, s *mesh.Snapshot, p *pass) error {
+	if !p.node.ok || p.served == s {
+		return nil
+	}
+	stays := map[netip.Addr]bool{}
+	for _, pod := range enrolled(s, a.NodeName) {
+		stays[pod.IP] = true
+	}
+	var leave, rest []noderoute.Pod
+	for _, pod := range p.node.config.Pods {
+		if stays[pod.IP] {
+			rest = append(rest, pod)
+		} else {
+			leave = append(leave, pod)
+			delete(p.node.refused, pod.UID)
+		}
+	}
+	if len(leave) == 0 {
+		return nil
+	}
+	result, err := a.Node.UpdatePods(ctx, p.node.config, nil, leave)
+	a.report(result, p, s)
+	if err != nil {
+		p.node.ok = false
+		return fmt.Errorf("releasing pods: %w", err)
+	}
+	p.node.config.Pods = rest
+	return nil
+}
+
 // change compares the whole node with the plan, except where this run has done
 // so and only pods have come or gone since: then it handles these.
 func (a *Agent) change(ctx context.Context, config noderoute.HostConfig, p *pass) (noderoute.Result, error) {
@@ -57,6 +90,9 @@ func (a *Agent) change(ctx context.Context, config noderoute.HostConfig, p *pass
 		add, remove := podChanges(p.node.config.Pods, config.Pods)
 		for _, pod := range remove {
 			delete(p.node.refused, pod.UID)
+		}
+		if len(add)+len(remove) == 0 {
+			return noderoute.Result{}, nil
 		}
 		return a.Node.UpdatePods(ctx, config, add, remove)
 	}
@@ -156,14 +192,21 @@ func HostConfig(s *mesh.Snapshot, node string, ztunnel *mesh.Workload) (noderout
 	if err != nil {
 		return noderoute.HostConfig{}, err
 	}
-	config := noderoute.HostConfig{ZtunnelIP: ztunnel.IP, HostIP: host, DNSCapture: ztunnel.DNSCapture}
+	return noderoute.HostConfig{
+		ZtunnelIP: ztunnel.IP, HostIP: host, DNSCapture: ztunnel.DNSCapture, Pods: enrolled(s, node),
+	}, nil
+}
+
+// enrolled are the pods that a node is to capture.
+func enrolled(s *mesh.Snapshot, node string) []noderoute.Pod {
+	var pods []noderoute.Pod
 	for i := range s.Workloads {
 		w := &s.Workloads[i]
 		if w.Node == node && w.Enrolled() {
-			config.Pods = append(config.Pods, noderoute.Pod{UID: w.UID, IP: w.IP})
+			pods = append(pods, noderoute.Pod{UID: w.UID, IP: w.IP})
 		}
 	}
-	return config, nil
+	return pods
 }
 
 // Problems joins what a preflight found into one error, nil where it found nothing.

@@ -27,12 +27,13 @@ type pass struct {
 	timer     <-chan time.Time
 }
 
-// again fires when a failed attempt is due once more.
+// again fires when what could not be done is due once more.
 func (p *pass) again() <-chan time.Time { return p.timer }
 
-// done schedules the next attempt after an error and none after a success.
+// done schedules the next attempt where something is left: an error, or pods
+// that can't be captured yet (their route may come a moment after them).
 func (p *pass) done(err error) {
-	if err == nil {
+	if err == nil && len(p.node.refused) == 0 {
 		p.wait, p.timer = 0, nil
 		return
 	}
@@ -41,12 +42,16 @@ func (p *pass) done(err error) {
 }
 
 // sync makes what is served, then what is on the node, agree with the snapshot.
-// A snapshot whose resources are refused leaves the node alone too: capturing a
-// pod whose traffic the ztunnel can't carry would cut it off.
+// A pod is captured only while the ztunnel knows it: those that leave are
+// released before the ztunnel forgets them, and a snapshot whose resources are
+// refused brings no new ones.
 func (a *Agent) sync(ctx context.Context, s *mesh.Snapshot, p *pass) State {
 	start := time.Now()
 	var state State
-	state.Err = a.serve(s, p)
+	state.Err = a.release(ctx, s, p)
+	if state.Err == nil {
+		state.Err = a.serve(s, p)
+	}
 	if state.Err == nil {
 		state.Served = true
 		state.Err = a.program(ctx, s, p)
