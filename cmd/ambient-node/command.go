@@ -29,7 +29,7 @@ standing; "ambient-node cleanup" takes it away and restores the node.`,
 		},
 	}
 	o.nodeFlags(root.Flags())
-	o.meshFlags(root.Flags())
+	o.mesh.Register(root.Flags())
 	o.serveFlags(root.Flags())
 	root.AddCommand(cleanupCommand(), preflightCommand(), planCommand())
 	return root
@@ -91,7 +91,7 @@ func preflightCommand() *cobra.Command {
 		},
 	}
 	o.nodeFlags(cmd.Flags())
-	o.meshFlags(cmd.Flags())
+	o.mesh.Register(cmd.Flags())
 	return cmd
 }
 
@@ -113,7 +113,7 @@ func planCommand() *cobra.Command {
 		},
 	}
 	o.nodeFlags(cmd.Flags())
-	o.meshFlags(cmd.Flags())
+	o.mesh.Register(cmd.Flags())
 	return cmd
 }
 
@@ -123,19 +123,19 @@ func (o *options) withPlan(do func(*noderoute.Node, noderoute.HostConfig) error)
 	if err != nil {
 		return err
 	}
-	source, err := o.meshOptions()
+	source, err := o.mesh.Options()
 	if err != nil {
 		return err
 	}
-	snapshot, err := manifest.Load(o.manifests, source)
+	snapshot, err := manifest.Load(o.mesh.Manifests, source)
 	if err != nil {
 		return err
 	}
-	ztunnel := snapshot.ActiveZtunnel(o.node)
+	ztunnel := snapshot.ActiveZtunnel(o.mesh.Node)
 	if ztunnel == nil {
-		return fmt.Errorf("node %s has no ready ztunnel pod (label app=ztunnel): nothing would be captured", o.node)
+		return fmt.Errorf("node %s has no ready ztunnel pod (label app=ztunnel): nothing would be captured", o.mesh.Node)
 	}
-	config, err := agent.HostConfig(snapshot, o.node, ztunnel)
+	config, err := agent.HostConfig(snapshot, o.mesh.Node, ztunnel)
 	if err != nil {
 		return err
 	}

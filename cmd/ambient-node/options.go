@@ -12,20 +12,14 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/ambient22/ambient22/cmd/internal/meshflags"
 	"github.com/ambient22/ambient22/geneve"
-	"github.com/ambient22/ambient22/internal/kube"
-	"github.com/ambient22/ambient22/internal/mesh"
 	"github.com/ambient22/ambient22/noderoute"
 )
 
 // options are the flags, as they are typed.
 type options struct {
-	node      string
-	manifests string
-
-	trustDomain       string
-	meshMode          string
-	disabledSelectors []string
+	mesh meshflags.Flags
 
 	iptables   string
 	tunnel     string
@@ -52,15 +46,6 @@ func (o *options) nodeFlags(f *pflag.FlagSet) {
 	f.Uint16Var(&o.tunnelPort, "tunnel-port", geneve.DefaultPort, "UDP port of the tunnel devices and of the rule that lets them pass")
 }
 
-// meshFlags are those that say which mesh the node belongs to.
-func (o *options) meshFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.node, "node", "", "name of this node (required)")
-	f.StringVar(&o.manifests, "manifests", "", "folder of Kubernetes manifests that describe the mesh (required)")
-	f.StringVar(&o.trustDomain, "trust-domain", mesh.DefaultTrustDomain, "SPIFFE trust domain")
-	f.StringVar(&o.meshMode, "mesh-mode", "default", "who takes part: off, default (labelled namespaces), on (all namespaces)")
-	f.StringArrayVar(&o.disabledSelectors, "disabled-selector", nil, "label selector of namespaces that never take part (repeatable)")
-}
-
 // serveFlags are those of the running controller.
 func (o *options) serveFlags(f *pflag.FlagSet) {
 	f.DurationVar(&o.resync, "resync", 30*time.Second, "how often the kernel is compared with the plan when nothing changed")
@@ -85,25 +70,6 @@ func (o *options) nodeOptions() (noderoute.Options, geneve.Kind, error) {
 		return noderoute.Options{}, kind, err
 	}
 	return noderoute.Options{IPTables: variant, StateDir: o.stateDir}, kind, nil
-}
-
-// meshOptions checks the mesh flags.
-func (o *options) meshOptions() (kube.Options, error) {
-	var missing []error
-	if o.node == "" {
-		missing = append(missing, errors.New("--node is required: the name of this node in the manifests"))
-	}
-	if o.manifests == "" {
-		missing = append(missing, errors.New("--manifests is required: a folder of Kubernetes YAML (Node, Namespace, Pod, Service, EndpointSlice)"))
-	}
-	mode, err := kube.ParseMode(o.meshMode)
-	missing = append(missing, flagError("--mesh-mode", err))
-	selectors, err := kube.ParseSelectors(o.disabledSelectors)
-	missing = append(missing, flagError("--disabled-selector", err))
-	if err := errors.Join(missing...); err != nil {
-		return kube.Options{}, err
-	}
-	return kube.Options{TrustDomain: o.trustDomain, Mode: mode, DisabledSelectors: selectors, Node: o.node}, nil
 }
 
 // checkServe checks the flags of the running controller that nobody else checks.

@@ -32,7 +32,7 @@ func serve(ctx context.Context, o *options, logs io.Writer) error {
 	// die of writing to a standard stream whose reader has gone.
 	signal.Ignore(syscall.SIGPIPE)
 	settings, tunnel, err1 := o.nodeOptions()
-	source, err2 := o.meshOptions()
+	source, err2 := o.mesh.Options()
 	log, err3 := o.logger(logs)
 	if err := errors.Join(err1, err2, err3, o.checkServe()); err != nil {
 		return err
@@ -45,7 +45,7 @@ func serve(ctx context.Context, o *options, logs io.Writer) error {
 
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	authority, err := ca.Open(o.caDir, ca.Options{TrustDomain: o.trustDomain, TTL: o.certTTL})
+	authority, err := ca.Open(o.caDir, ca.Options{TrustDomain: o.mesh.TrustDomain, TTL: o.certTTL})
 	if err != nil {
 		return err
 	}
@@ -56,16 +56,16 @@ func serve(ctx context.Context, o *options, logs io.Writer) error {
 	defer node.Close()
 	server := xds.New(xds.Config{Secrets: authority, AllowUIDs: o.uids(), Log: log, Registerer: registry})
 	controller := agent.New(agent.Config{
-		NodeName: o.node, Tunnel: tunnel, TunnelPort: o.tunnelPort, Resync: o.resync,
+		NodeName: o.mesh.Node, Tunnel: tunnel, TunnelPort: o.tunnelPort, Resync: o.resync,
 		Source: func(ctx context.Context, deliver func(*mesh.Snapshot, error)) error {
-			return manifest.Watch(ctx, o.manifests, source, deliver)
+			return manifest.Watch(ctx, o.mesh.Manifests, source, deliver)
 		},
 		Node: node, XDS: server, Identities: authority, Log: log, Metrics: agent.NewMetrics(registry),
 	})
 	for _, hole := range envoyconfig.Article.Holes() {
 		log.Warn("open by design of the article profile", "hole", hole)
 	}
-	log.Info("starting", "node", o.node, "manifests", o.manifests, "tunnel", o.tunnel, "xds", o.xdsSocket)
+	log.Info("starting", "node", o.mesh.Node, "manifests", o.mesh.Manifests, "tunnel", o.tunnel, "xds", o.xdsSocket)
 	err = together(ctx,
 		func(ctx context.Context) error { return controller.Run(ctx) },
 		func(ctx context.Context) error { return authority.Run(ctx) },

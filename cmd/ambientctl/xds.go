@@ -8,10 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ambient22/ambient22/cmd/internal/meshflags"
 	"github.com/ambient22/ambient22/envoyconfig"
-	"github.com/ambient22/ambient22/internal/kube"
 	"github.com/ambient22/ambient22/internal/manifest"
-	"github.com/ambient22/ambient22/internal/mesh"
 )
 
 func xdsCommand(s streams) *cobra.Command {
@@ -32,8 +31,8 @@ func kinds(r *envoyconfig.Resources) map[string][]envoyconfig.Resource {
 
 // renderFlags are the options of xds render, as they are typed.
 type renderFlags struct {
-	manifests, node, kind, trustDomain, mode string
-	disabled                                 []string
+	mesh meshflags.Flags
+	kind string
 }
 
 func xdsRender(s streams) *cobra.Command {
@@ -54,49 +53,25 @@ same mesh gives the same text, so it can be kept and compared.`,
 			return err
 		},
 	}
-	f := c.Flags()
-	f.StringVar(&o.manifests, "manifests", "", "folder of Kubernetes manifests that describe the mesh (required)")
-	f.StringVar(&o.node, "node", "", "name of the node (required)")
-	f.StringVar(&o.kind, "kind", "", "listeners, clusters, endpoints or extensions (required)")
-	f.StringVar(&o.trustDomain, "trust-domain", mesh.DefaultTrustDomain, "SPIFFE trust domain")
-	f.StringVar(&o.mode, "mesh-mode", "default", "who takes part: off, default (labelled namespaces), on (all namespaces)")
-	f.StringArrayVar(&o.disabled, "disabled-selector", nil, "label selector of namespaces that never take part (repeatable)")
+	o.mesh.Register(c.Flags())
+	c.Flags().StringVar(&o.kind, "kind", "", "listeners, clusters, endpoints or extensions (required)")
 	return c
 }
 
 // render builds the node's resources and prints those of one kind.
 func (o *renderFlags) render() ([]byte, error) {
-	var faults []error
-	if o.manifests == "" {
-		faults = append(faults, errors.New("--manifests is required: a folder of Kubernetes YAML (Node, Namespace, Pod, Service, EndpointSlice)"))
-	}
-	if o.node == "" {
-		faults = append(faults, errors.New("--node is required: the name of a node in the manifests"))
-	}
+	source, err := o.mesh.Options()
 	if _, known := kinds(&envoyconfig.Resources{})[o.kind]; !known {
-		faults = append(faults, fmt.Errorf("--kind: %q is none of listeners, clusters, endpoints and extensions", o.kind))
+		err = errors.Join(err, fmt.Errorf("--kind: %q is none of listeners, clusters, endpoints and extensions", o.kind))
 	}
-	mode, err := kube.ParseMode(o.mode)
-	if err != nil {
-		faults = append(faults, fmt.Errorf("--mesh-mode: %w", err))
-	}
-	selectors, err := kube.ParseSelectors(o.disabled)
-	if err != nil {
-		faults = append(faults, fmt.Errorf("--disabled-selector: %w", err))
-	}
-	if len(faults) > 0 {
-		return nil, errors.Join(faults...)
-	}
-	snapshot, err := manifest.Load(o.manifests, manifest.Options{
-		TrustDomain: o.trustDomain, Mode: mode, DisabledSelectors: selectors, Node: o.node,
-	})
 	if err != nil {
 		return nil, err
 	}
-	options := envoyconfig.Options{Node: o.node}
-	if z := snapshot.ActiveZtunnel(o.node); z != nil {
-		options.ProxyID = z.Name + "." + z.Namespace
+	snapshot, err := manifest.Load(o.mesh.Manifests, source)
+	if err != nil {
+		return nil, err
 	}
+	options := envoyconfig.Options{Node: o.mesh.Node, ProxyID: snapshot.ProxyID(o.mesh.Node)}
 	resources, err := envoyconfig.Build(snapshot, options)
 	if err != nil {
 		return nil, err

@@ -70,7 +70,7 @@ func (a *Agent) serve(s *mesh.Snapshot, p *pass) error {
 	if p.served == s {
 		return nil
 	}
-	resources, err := envoyconfig.Build(s, envoyconfig.Options{Node: a.NodeName, ProxyID: a.proxyID(s)})
+	resources, err := envoyconfig.Build(s, envoyconfig.Options{Node: a.NodeName, ProxyID: s.ProxyID(a.NodeName)})
 	if err != nil {
 		return fmt.Errorf("building the ztunnel's resources: %w", err)
 	}
@@ -84,12 +84,4 @@ func (a *Agent) serve(s *mesh.Snapshot, p *pass) error {
 	a.Identities.Retain(identities)
 	p.served = s
 	return nil
-}
-
-// proxyID names the node's ztunnel as its workload metadata does.
-func (a *Agent) proxyID(s *mesh.Snapshot) string {
-	if z := s.ActiveZtunnel(a.NodeName); z != nil {
-		return z.Name + "." + z.Namespace
-	}
-	return ""
 }

@@ -35,6 +35,15 @@ func (s *Snapshot) ActiveZtunnel(node string) *Workload {
 	return active
 }
 
+// ProxyID is the node's active ztunnel as workload metadata names it, <pod
+// name>.<namespace>, and empty where none is active.
+func (s *Snapshot) ProxyID(node string) string {
+	if z := s.ActiveZtunnel(node); z != nil {
+		return z.Name + "." + z.Namespace
+	}
+	return ""
+}
+
 func newerZtunnel(a, b *Workload) bool {
 	if a.Terminating != b.Terminating {
 		return b.Terminating
