@@ -25,20 +25,13 @@ const maxSocketPath = 107
 type ListenOption func(*listenOptions)
 
 type listenOptions struct {
-	mode    fs.FileMode
-	dirMode fs.FileMode
+	mode fs.FileMode
 }
 
 // WithMode sets the socket's permission bits; 0600 otherwise. Who may open the
 // socket must still be allowed by user id.
 func WithMode(mode fs.FileMode) ListenOption {
 	return func(o *listenOptions) { o.mode = mode.Perm() }
-}
-
-// WithDirMode sets the permission bits of directories that Listen makes; 0755
-// otherwise. Directories that exist stay as they are.
-func WithDirMode(mode fs.FileMode) ListenOption {
-	return func(o *listenOptions) { o.dirMode = mode.Perm() }
 }
 
 // Listen listens on a Unix socket at path. It makes the directory, and replaces
@@ -50,14 +43,14 @@ func WithDirMode(mode fs.FileMode) ListenOption {
 // lock, path + ".lock", which the listener holds as long as it lives and the
 // kernel gives back however the process ends.
 func Listen(path string, options ...ListenOption) (net.Listener, error) {
-	o := listenOptions{mode: 0o600, dirMode: 0o755}
+	o := listenOptions{mode: 0o600}
 	for _, option := range options {
 		option(&o)
 	}
 	if len(path) > maxSocketPath {
 		return nil, fmt.Errorf("listening on %s: the path has %d bytes and a socket's can have %d at most", path, len(path), maxSocketPath)
 	}
-	if err := os.MkdirAll(filepath.Dir(path), o.dirMode); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("making the socket's directory: %w", err)
 	}
 	lock, err := lockFile(path + ".lock")

@@ -41,12 +41,12 @@ func TestListenMakesAndRemoves(t *testing.T) {
 
 func TestListenMode(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "private", "xds.sock")
-	l, err := Listen(path, WithMode(0o660), WithDirMode(0o700))
+	l, err := Listen(path, WithMode(0o660))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	for p, want := range map[string]fs.FileMode{path: 0o660, filepath.Dir(path): 0o700} {
+	for p, want := range map[string]fs.FileMode{path: 0o660, filepath.Dir(path): 0o755} {
 		info, err := os.Lstat(p)
 		if err != nil {
 			t.Fatal(err)

@@ -14,7 +14,6 @@ const (
 	AmbientTypeNone       = "none"
 	LabelApp              = "app"
 	AppZtunnel            = "ztunnel"
-	LabelTunnel           = "networking.istio.io/tunnel"
 
 	// AnnotationRedirection marks a captured pod; the later Geneve releases
 	// used the same name.

@@ -74,16 +74,6 @@ type LeftOut struct {
 // Enrolled reports whether the pod's node captures its traffic.
 func (w *Workload) Enrolled() bool { return w.NotEnrolled == "" }
 
-// NativeHBONE reports whether the pod speaks HBONE itself: the label
-// networking.istio.io/tunnel is h2, or http as later builds wrote it.
-func (w *Workload) NativeHBONE() bool {
-	switch w.Labels[LabelTunnel] {
-	case "h2", "http":
-		return true
-	}
-	return false
-}
-
 // Owner is the controller a person would name: the Deployment behind the
 // ReplicaSet, the CronJob behind the Job, or the pod itself.
 type Owner struct {

@@ -46,8 +46,5 @@ func (s *Session) Open() (net.Conn, error) { return s.mux.Open() }
 // Accept waits for a stream that the other end opened.
 func (s *Session) Accept() (net.Conn, error) { return s.mux.Accept() }
 
-// Done is closed when the session has ended.
-func (s *Session) Done() <-chan struct{} { return s.mux.CloseChan() }
-
 // Close ends the session and all its streams.
 func (s *Session) Close() error { return s.mux.Close() }

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"syscall"
 )
 
 // Conn is a byte stream with two independent directions. Every kind of
@@ -32,11 +31,6 @@ type Conn interface {
 // ErrReset is what reading from or writing to a stream returns that its peer
 // has reset, where no more exact error exists.
 var ErrReset = errors.New("connection reset by peer")
-
-// IsReset reports whether err says that the peer reset the stream.
-func IsReset(err error) bool {
-	return errors.Is(err, ErrReset) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
-}
 
 // TCP is a Conn over a TCP socket.
 type TCP struct{ *net.TCPConn }
