@@ -17,14 +17,16 @@ func class(p *corev1.Pod, namespace activity) (c mesh.Class, why string) {
 	if !namespace.active {
 		return mesh.Outside, namespace.why
 	}
+	// A waypoint is one whatever its revision: it is deployed by the control plane,
+	// which leaves the labels of a proxy on its pod.
+	if p.Labels[mesh.LabelAmbientType] == mesh.AmbientTypeWaypoint {
+		return mesh.Waypoint, "it is a waypoint (label ambient-type=waypoint)"
+	}
 	if label := podSidecarLabel(p); label != "" {
 		return mesh.Outside, "it has a sidecar (label " + label + ")"
 	}
-	switch p.Labels[mesh.LabelAmbientType] {
-	case mesh.AmbientTypeNone:
+	if p.Labels[mesh.LabelAmbientType] == mesh.AmbientTypeNone {
 		return mesh.OptedOut, "it opted out (label ambient-type=none)"
-	case mesh.AmbientTypeWaypoint:
-		return mesh.Waypoint, "it is a waypoint (label ambient-type=waypoint)"
 	}
 	if p.Spec.HostNetwork {
 		return mesh.InMesh, "it uses its node's network"

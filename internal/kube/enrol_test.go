@@ -41,9 +41,13 @@ func TestEnrolment(t *testing.T) {
 		"opted out":              {labels: ambient, pod: labelled("ambient-type", "none"), class: mesh.OptedOut, why: "it opted out (label ambient-type=none)"},
 		"opted out of nothing":   {pod: labelled("ambient-type", "none"), class: mesh.Outside, why: "its namespace shop has no label istio.io/dataplane-mode=ambient"},
 		"waypoint":               {labels: ambient, pod: labelled("ambient-type", "waypoint"), class: mesh.Waypoint, why: "it is a waypoint (label ambient-type=waypoint)"},
-		"plain workload label":   {labels: ambient, pod: labelled("ambient-type", "workload"), class: mesh.InMesh},
-		"ztunnel":                {labels: ambient, pod: labelled("app", "ztunnel"), class: mesh.Ztunnel, why: "it is a ztunnel (label app=ztunnel)"},
-		"ztunnel elsewhere":      {pod: labelled("app", "ztunnel"), class: mesh.Ztunnel, why: "it is a ztunnel (label app=ztunnel)"},
+		"waypoint's sidecar labels": {labels: ambient, class: mesh.Waypoint, why: "it is a waypoint (label ambient-type=waypoint)",
+			pod: labelled("ambient-type", "waypoint", "istio.io/rev", "default", "security.istio.io/tlsMode", "istio")},
+		"opted out, with a sidecar": {labels: ambient, pod: labelled("ambient-type", "none", "istio.io/rev", "default"), class: mesh.Outside, why: "it has a sidecar (label istio.io/rev=default)"},
+		"waypoint of no mesh":       {pod: labelled("ambient-type", "waypoint"), class: mesh.Outside, why: "its namespace shop has no label istio.io/dataplane-mode=ambient"},
+		"plain workload label":      {labels: ambient, pod: labelled("ambient-type", "workload"), class: mesh.InMesh},
+		"ztunnel":                   {labels: ambient, pod: labelled("app", "ztunnel"), class: mesh.Ztunnel, why: "it is a ztunnel (label app=ztunnel)"},
+		"ztunnel elsewhere":         {pod: labelled("app", "ztunnel"), class: mesh.Ztunnel, why: "it is a ztunnel (label app=ztunnel)"},
 		"host network": {labels: ambient, class: mesh.InMesh, why: "it uses its node's network", pod: func(p *corev1.Pod) {
 			hostNetwork(p)
 			p.Status.PodIP = "10.168.15.222"

@@ -34,7 +34,9 @@ func (b *builder) addServices(services []*corev1.Service, endpointSlices []*disc
 			continue
 		}
 		ports := at.servicePorts(s, endpoints[serviceKey{s.Namespace, s.Name}])
-		b.snapshot.Services = append(b.snapshot.Services, mesh.Service{Namespace: s.Namespace, Name: s.Name, VIP: vip, Ports: ports})
+		b.snapshot.Services = append(b.snapshot.Services, mesh.Service{
+			Namespace: s.Namespace, Name: s.Name, VIP: vip, Selector: s.Spec.Selector, Ports: ports,
+		})
 	}
 }
 

@@ -86,8 +86,8 @@ func twoPods() *mesh.Snapshot {
 			},
 		},
 		Services: []mesh.Service{
-			{Namespace: "default", Name: "productpage", VIP: ip("10.8.14.226"), Ports: http(9080, "10.4.3.20")},
-			{Namespace: "default", Name: "sleep", VIP: ip("10.8.4.10"), Ports: http(80, "10.4.4.19")},
+			{Namespace: "default", Name: "productpage", VIP: ip("10.8.14.226"), Selector: map[string]string{"app": "productpage"}, Ports: http(9080, "10.4.3.20")},
+			{Namespace: "default", Name: "sleep", VIP: ip("10.8.4.10"), Selector: map[string]string{"app": "sleep"}, Ports: http(80, "10.4.4.19")},
 		},
 	}
 }

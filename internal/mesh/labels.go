@@ -12,6 +12,9 @@ const (
 	LabelAmbientType      = "ambient-type"
 	AmbientTypeWaypoint   = "waypoint"
 	AmbientTypeNone       = "none"
+	LabelTunnel           = "networking.istio.io/tunnel" // a pod that ends tunnels itself
+	TunnelH2              = "h2"
+	TunnelHTTP            = "http" // what later releases called it
 	LabelApp              = "app"
 	AppZtunnel            = "ztunnel"
 

@@ -8,14 +8,16 @@ import (
 )
 
 // Snapshot is one mesh at one moment. Its slices are sorted (nodes by name,
-// workloads and services by namespace and name), so equal meshes are equal
+// workloads, services and policies by namespace and name), so equal meshes are equal
 // values whatever order their objects were read in.
 type Snapshot struct {
-	TrustDomain string // SPIFFE trust domain, "cluster.local" unless configured
-	Nodes       []Node
-	Workloads   []Workload
-	Services    []Service
-	LeftOut     []LeftOut // pods that are no workloads, and why; for people only
+	TrustDomain         string // SPIFFE trust domain, "cluster.local" unless configured
+	Nodes               []Node
+	Workloads           []Workload
+	Services            []Service
+	Policies            []AuthorizationPolicy
+	PeerAuthentications []PeerAuthentication
+	LeftOut             []LeftOut // pods that are no workloads, and why; for people only
 }
 
 // Node is a Kubernetes node as far as the data path needs it.
@@ -74,6 +76,16 @@ type LeftOut struct {
 // Enrolled reports whether the pod's node captures its traffic.
 func (w *Workload) Enrolled() bool { return w.NotEnrolled == "" }
 
+// NativeHBONE reports whether the pod ends tunnels itself, so that what comes to
+// its port 15008 is handed to it as it is.
+func (w *Workload) NativeHBONE() bool {
+	switch w.Labels[LabelTunnel] {
+	case TunnelH2, TunnelHTTP:
+		return true
+	}
+	return false
+}
+
 // Owner is the controller a person would name: the Deployment behind the
 // ReplicaSet, the CronJob behind the Job, or the pod itself.
 type Owner struct {
@@ -97,8 +109,9 @@ const (
 type Service struct {
 	Namespace string
 	Name      string
-	VIP       netip.Addr    // zero for a headless service
-	Ports     []ServicePort // by number
+	VIP       netip.Addr        // zero for a headless service
+	Selector  map[string]string // labels of the pods behind it; empty where its endpoints are written by others
+	Ports     []ServicePort     // by number
 }
 
 // Hostname is the service's name in the cluster's DNS.

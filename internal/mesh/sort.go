@@ -17,6 +17,7 @@ func (s *Snapshot) Sort() {
 	slices.SortFunc(s.Services, func(a, b Service) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
+	sortPolicies(s)
 	slices.SortFunc(s.LeftOut, func(a, b LeftOut) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
