@@ -33,10 +33,10 @@ func BenchmarkBuild(b *testing.B) {
 }
 
 func weigh(r *envoyconfig.Resources) (bytes, count int) {
-	for _, kind := range [][]envoyconfig.Resource{r.Listeners, r.Clusters, r.Endpoints, r.Extensions} {
+	for _, kind := range [][]*envoyconfig.Resource{r.Listeners, r.Clusters, r.Endpoints, r.Extensions} {
 		count += len(kind)
 		for _, resource := range kind {
-			bytes += len(resource.Body.Value)
+			bytes += resource.Wire.Len()
 		}
 	}
 	return bytes, count

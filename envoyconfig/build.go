@@ -17,10 +17,14 @@ import (
 	"github.com/ambient22/ambient22/internal/mesh"
 )
 
-// Build makes everything that one node's ztunnel is served. Every message has
-// passed its own validation and the whole is consistent; otherwise the error
-// names the resource that isn't, and nothing is returned.
+// Build makes everything that one node's ztunnel is served, from nothing. Every
+// message has passed its own validation and the whole is consistent; otherwise the
+// error names the resource that isn't, and nothing is returned.
 func Build(s *mesh.Snapshot, o Options) (*Resources, error) {
+	return NewBuilder(o).Update(s, o.ProxyID)
+}
+
+func build(s *mesh.Snapshot, o Options) (*Resources, error) {
 	if o.Profile != Article {
 		return nil, fmt.Errorf("building resources: there is no %s", o.Profile)
 	}
@@ -36,7 +40,7 @@ func Build(s *mesh.Snapshot, o Options) (*Resources, error) {
 		}
 	}
 	r.sort()
-	if err := r.Consistent(); err != nil {
+	if err := r.Verify(); err != nil {
 		return nil, fmt.Errorf("building resources: %w", err)
 	}
 	return r, nil
@@ -149,7 +153,7 @@ func (b *builder) addExtensions(r *Resources) error {
 }
 
 func (r *Resources) sort() {
-	for _, kind := range [][]Resource{r.Listeners, r.Clusters, r.Endpoints, r.Extensions} {
-		slices.SortFunc(kind, func(a, b Resource) int { return cmp.Compare(a.Name, b.Name) })
+	for _, kind := range r.kinds() {
+		slices.SortFunc(kind, func(a, b *Resource) int { return cmp.Compare(a.Name, b.Name) })
 	}
 }

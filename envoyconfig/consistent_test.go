@@ -23,11 +23,11 @@ func TestConsistent(t *testing.T) {
 	unreferenced := func(name string) bool {
 		return strings.HasPrefix(name, "ztunnel_") || name == envoyconfig.VirtualInboundHBONECluster || name == envoyconfig.PassthroughTCPCluster
 	}
-	for _, kind := range []func(*envoyconfig.Resources) *[]envoyconfig.Resource{
-		func(r *envoyconfig.Resources) *[]envoyconfig.Resource { return &r.Listeners },
-		func(r *envoyconfig.Resources) *[]envoyconfig.Resource { return &r.Clusters },
-		func(r *envoyconfig.Resources) *[]envoyconfig.Resource { return &r.Endpoints },
-		func(r *envoyconfig.Resources) *[]envoyconfig.Resource { return &r.Extensions },
+	for _, kind := range []func(*envoyconfig.Resources) *[]*envoyconfig.Resource{
+		func(r *envoyconfig.Resources) *[]*envoyconfig.Resource { return &r.Listeners },
+		func(r *envoyconfig.Resources) *[]*envoyconfig.Resource { return &r.Clusters },
+		func(r *envoyconfig.Resources) *[]*envoyconfig.Resource { return &r.Endpoints },
+		func(r *envoyconfig.Resources) *[]*envoyconfig.Resource { return &r.Extensions },
 	} {
 		for i, resource := range *kind(build()) {
 			r := build()

@@ -26,7 +26,7 @@ func TestGolden(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for file, resources := range map[string][]envoyconfig.Resource{
+		for file, resources := range map[string][]*envoyconfig.Resource{
 			"listeners": r.Listeners, "clusters": r.Clusters, "endpoints": r.Endpoints, "ecds": r.Extensions,
 		} {
 			t.Run(node.prefix+"-"+file, func(t *testing.T) {
@@ -96,11 +96,15 @@ func readGolden(t *testing.T, path string) []map[string]any {
 	return list
 }
 
-func generic(t *testing.T, resources []envoyconfig.Resource) []map[string]any {
+func generic(t *testing.T, resources []*envoyconfig.Resource) []map[string]any {
 	t.Helper()
 	var list []map[string]any
 	for _, r := range resources {
-		text, err := protojson.Marshal(r.Message)
+		m, err := r.Message()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := protojson.Marshal(m)
 		if err != nil {
 			t.Fatal(err)
 		}

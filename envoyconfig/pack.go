@@ -31,14 +31,14 @@ func (p *packer) any(m proto.Message) *anypb.Any {
 }
 
 // resource finishes one served resource.
-func (p *packer) resource(name string, m proto.Message) (Resource, error) {
+func (p *packer) resource(name string, m proto.Message) (*Resource, error) {
 	err := p.err
 	p.err = nil
 	body, wrapErr := wrap(m)
 	if err := errors.Join(err, wrapErr); err != nil {
-		return Resource{}, fmt.Errorf("building %s %q: %w", m.ProtoReflect().Descriptor().Name(), name, err)
+		return nil, fmt.Errorf("building %s %q: %w", m.ProtoReflect().Descriptor().Name(), name, err)
 	}
-	return Resource{Name: name, Version: contentHash(body.Value), Message: m, Body: body}, nil
+	return &Resource{Name: name, Version: contentHash(body.Value), Type: body.TypeUrl, Wire: Wire{body.Value}}, nil
 }
 
 // contentHash is the version of a resource: the start of its bytes' SHA-256 in
@@ -48,12 +48,20 @@ func contentHash(body []byte) string {
 	return hex.EncodeToString(sum[:versionBytes])
 }
 
-func wrap(m proto.Message) (*anypb.Any, error) {
-	kind := m.ProtoReflect().Descriptor().FullName()
+// validate applies a message's own rules, those of the messages inside included.
+func validate(m proto.Message) error {
 	if v, ok := m.(interface{ ValidateAll() error }); ok {
 		if err := v.ValidateAll(); err != nil {
-			return nil, fmt.Errorf("validating %s: %w", kind, err)
+			return fmt.Errorf("validating %s: %w", m.ProtoReflect().Descriptor().FullName(), err)
 		}
+	}
+	return nil
+}
+
+func wrap(m proto.Message) (*anypb.Any, error) {
+	kind := m.ProtoReflect().Descriptor().FullName()
+	if err := validate(m); err != nil {
+		return nil, err
 	}
 	value, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	if err != nil {

@@ -46,20 +46,24 @@ func TestRandomMeshes(t *testing.T) {
 // wellFormed checks what is true of any set of resources: sorted, and the bytes
 // that are served are the message that is shown.
 func wellFormed(r *envoyconfig.Resources) error {
-	for url, kind := range map[string][]envoyconfig.Resource{
+	for url, kind := range map[string][]*envoyconfig.Resource{
 		envoyconfig.ListenerType: r.Listeners, envoyconfig.ClusterType: r.Clusters,
 		envoyconfig.EndpointType: r.Endpoints, envoyconfig.ExtensionType: r.Extensions,
 	} {
 		for i, resource := range kind {
-			served, err := resource.Body.UnmarshalNew()
+			m, err := resource.Message()
+			if err != nil {
+				return err
+			}
+			again, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 			if err != nil {
 				return err
 			}
 			switch {
-			case resource.Body.TypeUrl != url:
-				return fmt.Errorf("%s has the type %s", resource.Name, resource.Body.TypeUrl)
-			case !proto.Equal(served, resource.Message):
-				return fmt.Errorf("%s: body and message differ", resource.Name)
+			case resource.Type != url:
+				return fmt.Errorf("%s has the type %s", resource.Name, resource.Type)
+			case !bytes.Equal(again, resource.Body().Value):
+				return fmt.Errorf("%s: the wire form is not the deterministic one", resource.Name)
 			case i > 0 && kind[i-1].Name >= resource.Name:
 				return fmt.Errorf("%s is out of order", resource.Name)
 			case len(resource.Version) != 16:
@@ -74,7 +78,7 @@ func same(a, b *envoyconfig.Resources) error {
 	if !slices.Equal(a.Secrets, b.Secrets) {
 		return fmt.Errorf("secrets: %v, %v", a.Secrets, b.Secrets)
 	}
-	for _, kind := range [][2][]envoyconfig.Resource{
+	for _, kind := range [][2][]*envoyconfig.Resource{
 		{a.Listeners, b.Listeners}, {a.Clusters, b.Clusters}, {a.Endpoints, b.Endpoints}, {a.Extensions, b.Extensions},
 	} {
 		if len(kind[0]) != len(kind[1]) {
@@ -82,7 +86,7 @@ func same(a, b *envoyconfig.Resources) error {
 		}
 		for i, x := range kind[0] {
 			y := kind[1][i]
-			if x.Name != y.Name || x.Version != y.Version || !bytes.Equal(x.Body.Value, y.Body.Value) {
+			if x.Name != y.Name || x.Version != y.Version || !bytes.Equal(x.Body().Value, y.Body().Value) {
 				return fmt.Errorf("%s (%s) and %s (%s)", x.Name, x.Version, y.Name, y.Version)
 			}
 		}

@@ -9,20 +9,22 @@ import (
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	internalupstreamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/internal_upstream/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
 // part checks the names inside a packed message.
 func (c *checker) part(packed *anypb.Any) {
-	if packed == nil || c.seen[packed] {
+	if packed == nil || c.seen[packed.TypeUrl+"\x00"+string(packed.Value)] {
 		return
 	}
-	c.seen[packed] = true
+	c.seen[packed.TypeUrl+"\x00"+string(packed.Value)] = true
 	m, err := packed.UnmarshalNew()
 	if err != nil {
 		c.complain("unpacking %s: %v", packed.TypeUrl, err)
 		return
+	}
+	if err := validate(m); err != nil {
+		c.complain("%v", err)
 	}
 	switch m := m.(type) {
 	case *tcpproxyv3.TcpProxy:
@@ -64,26 +66,23 @@ func (c *checker) source(s *corev3.ConfigSource) {
 	}
 }
 
-// actionNames walks a matcher tree, shared branches once.
-type actionNames struct{ seen map[proto.Message]bool }
-
-func (a actionNames) matcher(m *matcherv3.Matcher, visit func(string)) {
+// actionNames visits the names of a matcher tree's actions.
+func actionNames(m *matcherv3.Matcher, visit func(string)) {
 	if m == nil {
 		return
 	}
 	for _, branch := range m.GetMatcherTree().GetExactMatchMap().GetMap() {
-		a.branch(branch, visit)
+		branchNames(branch, visit)
 	}
-	a.branch(m.OnNoMatch, visit)
+	branchNames(m.OnNoMatch, visit)
 }
 
-func (a actionNames) branch(m *matcherv3.Matcher_OnMatch, visit func(string)) {
-	if m == nil || a.seen[m] {
+func branchNames(m *matcherv3.Matcher_OnMatch, visit func(string)) {
+	if m == nil {
 		return
 	}
-	a.seen[m] = true
 	if action := m.GetAction(); action != nil {
 		visit(action.Name)
 	}
-	a.matcher(m.GetMatcher(), visit)
+	actionNames(m.GetMatcher(), visit)
 }

@@ -13,10 +13,14 @@ import (
 // Render writes resources as a JSON list in the form of a config_dump: field names
 // in snake_case, every Any spelled out, keys sorted. The same resources always
 // give the same text.
-func Render(resources []Resource) ([]byte, error) {
+func Render(resources []*Resource) ([]byte, error) {
 	list := make([]json.RawMessage, 0, len(resources))
 	for _, r := range resources {
-		body, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(r.Message)
+		m, err := r.Message()
+		if err != nil {
+			return nil, fmt.Errorf("rendering %q: %w", r.Name, err)
+		}
+		body, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
 		if err != nil {
 			return nil, fmt.Errorf("rendering %q: %w", r.Name, err)
 		}

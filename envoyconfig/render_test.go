@@ -37,7 +37,7 @@ func TestRender(t *testing.T) {
 	if diff := gocmp.Diff(string(want), string(got)); diff != "" {
 		t.Errorf("%s differs (-want +got):\n%s", golden, diff)
 	}
-	for _, kind := range [][]envoyconfig.Resource{r.Listeners, r.Clusters, r.Extensions, nil} {
+	for _, kind := range [][]*envoyconfig.Resource{r.Listeners, r.Clusters, r.Extensions, nil} {
 		if _, err := envoyconfig.Render(kind); err != nil {
 			t.Error(err)
 		}

@@ -53,11 +53,15 @@ func build(t *testing.T, change func(*mesh.Snapshot)) *envoyconfig.Resources {
 }
 
 // find is the resource of one name, as its own type.
-func find[M proto.Message](t *testing.T, resources []envoyconfig.Resource, name string) M {
+func find[M proto.Message](t *testing.T, resources []*envoyconfig.Resource, name string) M {
 	t.Helper()
 	for _, r := range resources {
 		if r.Name == name {
-			return r.Message.(M)
+			m, err := r.Message()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return m.(M)
 		}
 	}
 	t.Fatalf("there is no %q", name)

@@ -38,8 +38,8 @@ func (p problems) err() error {
 // merge makes a kind's table from its resources, and lists the names that differ
 // from before. A resource that is already served has been checked, and keeps its
 // entry.
-func (p *problems) merge(k kind, before []*entry, resources []envoyconfig.Resource) (table, []string) {
-	byName := func(a, b envoyconfig.Resource) int { return strings.Compare(a.Name, b.Name) }
+func (p *problems) merge(k kind, before []*entry, resources []*envoyconfig.Resource) (table, []string) {
+	byName := func(a, b *envoyconfig.Resource) int { return strings.Compare(a.Name, b.Name) }
 	if !slices.IsSortedFunc(resources, byName) {
 		resources = slices.SortedFunc(slices.Values(resources), byName)
 	}
@@ -64,8 +64,7 @@ func (p *problems) merge(k kind, before []*entry, resources []envoyconfig.Resour
 				p.add("checking %s %q: %w", k, r.Name, err)
 				continue
 			}
-			e = newEntry(r.Name, r.Version, r.Body)
-			e.early = isInternalListener(r.Message)
+			e = newEntry(r)
 			changed = append(changed, r.Name)
 		}
 		entries = append(entries, e)
@@ -78,27 +77,23 @@ func (p *problems) merge(k kind, before []*entry, resources []envoyconfig.Resour
 }
 
 // check says what is wrong with one resource.
-func check(k kind, r envoyconfig.Resource) error {
+func check(k kind, r *envoyconfig.Resource) error {
 	switch {
 	case r.Name == "":
 		return errors.New("it has no name")
 	case r.Version == "":
 		return errors.New("it has no version")
-	case r.Body == nil:
-		return errors.New("it has no wire form")
-	case r.Body.GetTypeUrl() != k.typeURL():
-		return fmt.Errorf("its wire form is a %s", r.Body.GetTypeUrl())
-	case r.Message == nil || !r.Message.ProtoReflect().IsValid():
-		return errors.New("it has no message")
+	case r.Type != k.typeURL():
+		return fmt.Errorf("its type is %s", r.Type)
 	}
-	name, ok := ownName(k, r.Message)
-	if !ok {
-		return fmt.Errorf("its message is a %s", r.Message.ProtoReflect().Descriptor().FullName())
+	m, err := r.Message()
+	if err != nil {
+		return err
 	}
-	if name != r.Name {
+	if name, _ := ownName(k, m); name != r.Name {
 		return fmt.Errorf("its message is named %q", name)
 	}
-	if v, ok := r.Message.(interface{ Validate() error }); ok {
+	if v, ok := m.(interface{ Validate() error }); ok {
 		return v.Validate()
 	}
 	return nil
@@ -117,11 +112,6 @@ func ownName(k kind, m proto.Message) (string, bool) {
 		return m.GetName(), k == extensions
 	}
 	return "", false
-}
-
-func isInternalListener(m proto.Message) bool {
-	l, ok := m.(*listenerv3.Listener)
-	return ok && l.GetInternalListener() != nil
 }
 
 // names fills in which certificate names are served, and for whom: those listed,

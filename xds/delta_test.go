@@ -36,7 +36,11 @@ func TestDeltaServesWhatIsAskedFor(t *testing.T) {
 		if err := r.Resource.UnmarshalTo(got); err != nil {
 			t.Fatal(err)
 		}
-		if !proto.Equal(got, served[i].Message) || r.Version != served[i].Version {
+		want, err := served[i].Message()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !proto.Equal(got, want) || r.Version != served[i].Version {
 			t.Errorf("%s is served as %v, version %s", served[i].Name, got, r.Version)
 		}
 	}

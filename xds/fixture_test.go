@@ -92,8 +92,8 @@ func (w *world) resources() *envoyconfig.Resources {
 			Name: "workload_metadata", TypedConfig: w.any(wrapperspb.String(w.extension)),
 		}))
 	}
-	for _, list := range [][]envoyconfig.Resource{r.Clusters, r.Endpoints, r.Listeners} {
-		slices.SortFunc(list, func(a, b envoyconfig.Resource) int { return strings.Compare(a.Name, b.Name) })
+	for _, list := range [][]*envoyconfig.Resource{r.Clusters, r.Endpoints, r.Listeners} {
+		slices.SortFunc(list, func(a, b *envoyconfig.Resource) int { return strings.Compare(a.Name, b.Name) })
 	}
 	return r
 }
@@ -136,9 +136,9 @@ func (w *world) any(m proto.Message) *anypb.Any {
 	return a
 }
 
-func (w *world) pack(name string, m proto.Message) envoyconfig.Resource {
+func (w *world) pack(name string, m proto.Message) *envoyconfig.Resource {
 	body := w.any(m)
-	return envoyconfig.Resource{Name: name, Version: packedVersion(body.Value), Message: m, Body: body}
+	return &envoyconfig.Resource{Name: name, Version: packedVersion(body.Value), Type: body.TypeUrl, Wire: envoyconfig.Wire{body.Value}}
 }
 
 // packedVersion is the version of a wire form.

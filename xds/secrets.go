@@ -12,7 +12,6 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/ambient22/ambient22/envoyconfig"
 )
@@ -98,8 +97,9 @@ func (s *secretStore) make(name, identity string) (*entry, error) {
 		return nil, fmt.Errorf("marshalling secret %q: %w", name, err)
 	}
 	digest := sha256.Sum256(value)
-	body := &anypb.Any{TypeUrl: envoyconfig.SecretType, Value: value}
-	return newEntry(name, hex.EncodeToString(digest[:16]), body), nil
+	return newEntry(&envoyconfig.Resource{
+		Name: name, Version: hex.EncodeToString(digest[:16]), Type: envoyconfig.SecretType, Wire: envoyconfig.Wire{value},
+	}), nil
 }
 
 func inline(data []byte) *corev3.DataSource {

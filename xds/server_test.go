@@ -19,7 +19,6 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/ambient22/ambient22/envoyconfig"
 )
@@ -226,21 +225,24 @@ func TestMetrics(t *testing.T) {
 func TestWireForm(t *testing.T) {
 	w := newWorld(t)
 	small := w.pack("small", assignment("small", "10.0.0.1"))
-	large := envoyconfig.Resource{Name: "large", Version: "v2", Body: &anypb.Any{
-		TypeUrl: envoyconfig.ListenerType, Value: []byte(strings.Repeat("x", 3*shareFrom)),
+	large := &envoyconfig.Resource{Name: "large", Version: "v2", Type: envoyconfig.ListenerType, Wire: envoyconfig.Wire{
+		[]byte(strings.Repeat("x", 3*shareFrom)),
 	}}
-	empty := envoyconfig.Resource{Name: "empty", Version: "v3", Body: &anypb.Any{TypeUrl: envoyconfig.ListenerType}}
+	parts := &envoyconfig.Resource{Name: "parts", Version: "v2", Type: envoyconfig.ListenerType, Wire: envoyconfig.Wire{
+		[]byte("few"), large.Wire[0], nil, []byte("more"), []byte("bytes"), large.Wire[0],
+	}}
+	empty := &envoyconfig.Resource{Name: "empty", Version: "v3", Type: envoyconfig.ListenerType}
 	sotwWant := &discoveryv3.DiscoveryResponse{VersionInfo: "v", TypeUrl: "t", Nonce: "7"}
 	deltaWant := &discoveryv3.DeltaDiscoveryResponse{
 		SystemVersionInfo: "v", TypeUrl: "t", Nonce: "7", RemovedResources: []string{"gone", ""},
 	}
 	sotwGot, deltaGot := newMessage("v", "t", "7"), newMessage("v", "t", "7")
-	for _, r := range []envoyconfig.Resource{small, large, empty, large, small} {
-		e := newEntry(r.Name, r.Version, r.Body)
+	for _, r := range []*envoyconfig.Resource{small, large, empty, parts, large, small} {
+		e := newEntry(r)
 		sotwGot.resource(e)
-		sotwWant.Resources = append(sotwWant.Resources, r.Body)
+		sotwWant.Resources = append(sotwWant.Resources, r.Body())
 		deltaGot.deltaResource(e)
-		deltaWant.Resources = append(deltaWant.Resources, &discoveryv3.Resource{Name: r.Name, Version: r.Version, Resource: r.Body})
+		deltaWant.Resources = append(deltaWant.Resources, &discoveryv3.Resource{Name: r.Name, Version: r.Version, Resource: r.Body()})
 	}
 	for _, name := range deltaWant.RemovedResources {
 		deltaGot.removed(name)
@@ -265,7 +267,7 @@ func TestWireForm(t *testing.T) {
 		if !proto.Equal(test.got, test.want) {
 			t.Errorf("got %v, want %v", test.got, test.want)
 		}
-		if !refersTo(buffers, large.Body.Value) {
+		if !refersTo(buffers, large.Wire[0]) {
 			t.Error("a large resource has been copied")
 		}
 	}

@@ -32,11 +32,10 @@ func TestBadSetIsRefusedWhole(t *testing.T) {
 		"twice":             {func(r *envoyconfig.Resources) { r.Clusters = append(r.Clusters, r.Clusters[0]) }, "twice"},
 		"no name":           {func(r *envoyconfig.Resources) { r.Clusters[0].Name = "" }, "no name"},
 		"no version":        {func(r *envoyconfig.Resources) { r.Clusters[0].Version = "" }, "no version"},
-		"no body":           {func(r *envoyconfig.Resources) { r.Clusters[0].Body, r.Clusters[0].Version = nil, "x" }, "no wire form"},
-		"no message":        {func(r *envoyconfig.Resources) { r.Clusters[0].Message, r.Clusters[0].Version = nil, "x" }, "no message"},
-		"nil message": {func(r *envoyconfig.Resources) {
-			r.Clusters[0].Message, r.Clusters[0].Version = (*clusterv3.Cluster)(nil), "x"
-		}, "no message"},
+		"no wire form":      {func(r *envoyconfig.Resources) { r.Clusters[0].Wire, r.Clusters[0].Version = nil, "x" }, `named ""`},
+		"cut wire form": {func(r *envoyconfig.Resources) {
+			r.Clusters[0].Wire, r.Clusters[0].Version = envoyconfig.Wire{r.Clusters[0].Wire[0][:5]}, "x"
+		}, "decoding"},
 		"wrong kind": {func(r *envoyconfig.Resources) { r.Clusters = append(r.Clusters, r.Listeners[0]) }, "listener.v3.Listener"},
 		"other name": {func(r *envoyconfig.Resources) {
 			r.Clusters = append(r.Clusters, w.pack("zeta", &clusterv3.Cluster{Name: "eta"}))
@@ -50,7 +49,7 @@ func TestBadSetIsRefusedWhole(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := w.resources()
 			// A good change beside the bad one must not be served either.
-			r.Extensions[0] = w.pack("workload_metadata", w.resourcesWithExtension("half").Extensions[0].Message)
+			r.Extensions[0] = w.resourcesWithExtension("half").Extensions[0]
 			test.spoil(r)
 			err := s.Set(r)
 			if err == nil || !strings.Contains(err.Error(), test.want) {

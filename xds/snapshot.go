@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/types/known/anypb"
-
 	"github.com/ambient22/ambient22/envoyconfig"
 )
 
@@ -20,7 +18,8 @@ import (
 type entry struct {
 	name    string
 	version string
-	body    *anypb.Any // nil where a proxy says it has a version we never saw
+	typeURL string
+	wire    envoyconfig.Wire // nil where a proxy says it has a version we never saw
 	sum     sum
 	early   bool // an internal listener: endpoints point to it
 }
@@ -34,12 +33,12 @@ func (s *sum) add(o sum) { s[0] += o[0]; s[1] += o[1] }
 // version is the sum of a whole type, as a version string.
 func (s sum) version() string { return fmt.Sprintf("%016x%016x", s[0], s[1]) }
 
-func newEntry(name, version string, body *anypb.Any) *entry {
+func newEntry(r *envoyconfig.Resource) *entry {
 	h := sha256.New()
-	fmt.Fprintf(h, "%d:%s%s", len(name), name, version)
+	fmt.Fprintf(h, "%d:%s%s", len(r.Name), r.Name, r.Version)
 	digest := h.Sum(nil)
 	return &entry{
-		name: name, version: version, body: body,
+		name: r.Name, version: r.Version, typeURL: r.Type, wire: r.Wire, early: r.Internal(),
 		sum: sum{binary.BigEndian.Uint64(digest), binary.BigEndian.Uint64(digest[8:])},
 	}
 }
@@ -120,8 +119,8 @@ func newSnapshot(old *snapshot, r *envoyconfig.Resources) (*snapshot, error) {
 }
 
 // resourcesOf picks one kind out of a set.
-func resourcesOf(r *envoyconfig.Resources, k kind) []envoyconfig.Resource {
-	return [resourceKinds][]envoyconfig.Resource{
+func resourcesOf(r *envoyconfig.Resources, k kind) []*envoyconfig.Resource {
+	return [resourceKinds][]*envoyconfig.Resource{
 		clusters:   r.Clusters,
 		endpoints:  r.Endpoints,
 		listeners:  r.Listeners,

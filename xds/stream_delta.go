@@ -128,7 +128,7 @@ func (deltaDialect) send(s *stream, sub *subscription, v *view, entries []*entry
 		r := sent{nonce: s.nonce(), version: v.table().version}
 		m := newMessage(r.version, sub.kind.typeURL(), r.nonce)
 		n := 0
-		for n < len(entries) && (n == 0 || m.bytes()+len(entries[n].body.Value) < s.server.deltaBytes) {
+		for n < len(entries) && (n == 0 || m.bytes()+entries[n].wire.Len() < s.server.deltaBytes) {
 			m.deltaResource(entries[n])
 			n++
 		}

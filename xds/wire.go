@@ -7,7 +7,6 @@ import (
 	_ "google.golang.org/grpc/encoding/proto" // the codec that rawCodec falls back to
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/types/known/anypb"
 )
 
 // Field numbers of the response messages. They are written by hand because the
@@ -66,13 +65,13 @@ func (m *message) open(field protowire.Number, size int) {
 
 // resource adds a state of the world resource.
 func (m *message) resource(e *entry) {
-	m.open(fieldResources, sizeOfAny(e.body))
-	m.any(e.body)
+	m.open(fieldResources, e.sizeOfAny())
+	m.any(e)
 }
 
 // deltaResource adds a resource with its name and version.
 func (m *message) deltaResource(e *entry) {
-	body := sizeOfAny(e.body)
+	body := e.sizeOfAny()
 	size := sizeOfBytes(fieldResourceVersion, len(e.version)) +
 		sizeOfBytes(fieldResourceName, len(e.name)) +
 		sizeOfBytes(fieldResourceBody, body)
@@ -80,25 +79,28 @@ func (m *message) deltaResource(e *entry) {
 	m.text(fieldResourceVersion, e.version)
 	m.text(fieldResourceName, e.name)
 	m.open(fieldResourceBody, body)
-	m.any(e.body)
+	m.any(e)
 }
 
 // removed adds the name of a resource that is gone.
 func (m *message) removed(name string) { m.text(fieldRemoved, name) }
 
 // any adds the fields of an Any.
-func (m *message) any(a *anypb.Any) {
-	m.text(fieldAnyTypeURL, a.TypeUrl)
-	if len(a.Value) == 0 {
+func (m *message) any(e *entry) {
+	m.text(fieldAnyTypeURL, e.typeURL)
+	size := e.wire.Len()
+	if size == 0 {
 		return // a message of defaults only has no bytes
 	}
-	m.open(fieldAnyValue, len(a.Value))
-	if len(a.Value) < shareFrom {
-		m.tail = append(m.tail, a.Value...)
-		return
+	m.open(fieldAnyValue, size)
+	for _, part := range e.wire {
+		if len(part) < shareFrom {
+			m.tail = append(m.tail, part...)
+			continue
+		}
+		m.flush()
+		m.push(part)
 	}
-	m.flush()
-	m.push(a.Value)
 }
 
 // flush makes a buffer of what has been written since the last.
@@ -117,10 +119,10 @@ func (m *message) push(b []byte) {
 // bytes is how large the message is so far.
 func (m *message) bytes() int { return m.size + len(m.tail) }
 
-func sizeOfAny(a *anypb.Any) int {
-	size := sizeOfBytes(fieldAnyTypeURL, len(a.TypeUrl))
-	if len(a.Value) > 0 {
-		size += sizeOfBytes(fieldAnyValue, len(a.Value))
+func (e *entry) sizeOfAny() int {
+	size := sizeOfBytes(fieldAnyTypeURL, len(e.typeURL))
+	if n := e.wire.Len(); n > 0 {
+		size += sizeOfBytes(fieldAnyValue, n)
 	}
 	return size
 }

@@ -23,8 +23,8 @@ func xdsCommand(s streams) *cobra.Command {
 }
 
 // kinds are the resources of one build by the names they have on a command line.
-func kinds(r *envoyconfig.Resources) map[string][]envoyconfig.Resource {
-	return map[string][]envoyconfig.Resource{
+func kinds(r *envoyconfig.Resources) map[string][]*envoyconfig.Resource {
+	return map[string][]*envoyconfig.Resource{
 		"listeners": r.Listeners, "clusters": r.Clusters, "endpoints": r.Endpoints, "extensions": r.Extensions,
 	}
 }

@@ -57,7 +57,8 @@ type Config struct {
 // goroutines.
 type Agent struct {
 	Config
-	wake chan struct{} // capacity 1: a change is waiting
+	wake    chan struct{}        // capacity 1: a change is waiting
+	builder *envoyconfig.Builder // only the loop uses it
 
 	mu     sync.Mutex
 	latest *mesh.Snapshot
@@ -73,7 +74,11 @@ type State struct {
 
 // New returns an agent that does nothing until Run.
 func New(c Config) *Agent {
-	return &Agent{Config: c, wake: make(chan struct{}, 1)}
+	return &Agent{
+		Config:  c,
+		wake:    make(chan struct{}, 1),
+		builder: envoyconfig.NewBuilder(envoyconfig.Options{Node: c.NodeName}),
+	}
 }
 
 // State reports the outcome of the last attempt.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/ambient22/ambient22/envoyconfig"
 	"github.com/ambient22/ambient22/internal/mesh"
 )
 
@@ -70,7 +69,7 @@ func (a *Agent) serve(s *mesh.Snapshot, p *pass) error {
 	if p.served == s {
 		return nil
 	}
-	resources, err := envoyconfig.Build(s, envoyconfig.Options{Node: a.NodeName, ProxyID: s.ProxyID(a.NodeName)})
+	resources, err := a.builder.Update(s, s.ProxyID(a.NodeName))
 	if err != nil {
 		return fmt.Errorf("building the ztunnel's resources: %w", err)
 	}

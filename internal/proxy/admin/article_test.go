@@ -86,12 +86,12 @@ func articleState(t *testing.T, node string) *state.Snapshot {
 	}
 }
 
-func accepted(resources []envoyconfig.Resource) state.Kind {
+func accepted(resources []*envoyconfig.Resource) state.Kind {
 	kind := state.Kind{Version: "v1"}
 	for _, r := range resources {
 		kind.Resources = append(kind.Resources, state.Resource{
 			Name:   r.Name,
-			Active: &state.Accepted{Version: r.Version, Updated: updated(), Body: r.Body},
+			Active: &state.Accepted{Version: r.Version, Updated: updated(), Body: r.Body()},
 		})
 	}
 	return kind
