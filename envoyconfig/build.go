@@ -34,7 +34,7 @@ func build(s *mesh.Snapshot, o Options) (*Resources, error) {
 	}
 	b := newBuilder(v, o)
 	r := &Resources{Secrets: v.secrets}
-	for _, build := range []func(*Resources) error{b.addListeners, b.addStaticAndTunnels, b.addServices, b.addExtensions} {
+	for _, build := range []func(*Resources) error{b.addListeners, b.addStaticAndTunnels, b.addWaypoints, b.addServices, b.addExtensions} {
 		if err := build(r); err != nil {
 			return nil, err
 		}
@@ -57,6 +57,7 @@ type builder struct {
 	logs          map[string][]*accesslogv3.AccessLog
 	byAddress     *tcpproxyv3.TcpProxy_TunnelingConfig
 	byMetadata    *tcpproxyv3.TcpProxy_TunnelingConfig
+	toWaypoint    *tcpproxyv3.TcpProxy_TunnelingConfig
 	setDstAddress []*listenerv3.ListenerFilter
 	edsConfig     *clusterv3.Cluster_EdsClusterConfig
 	socketMatches []*clusterv3.Cluster_TransportSocketMatch
@@ -71,6 +72,7 @@ func newBuilder(v *view, o Options) *builder {
 		logs:       map[string][]*accesslogv3.AccessLog{},
 		byAddress:  tunnelByAddress(),
 		byMetadata: tunnelByMetadata(),
+		toWaypoint: tunnelToWaypoint(),
 		edsConfig:  edsConfig(),
 		meshPeers:  meshPeers(v.snapshot.TrustDomain),
 	}
@@ -107,6 +109,24 @@ func (b *builder) addStaticAndTunnels(r *Resources) error {
 			return err
 		}
 		r.Clusters = append(r.Clusters, done)
+	}
+	return nil
+}
+
+func (b *builder) addWaypoints(r *Resources) error {
+	for i := range b.view.callers {
+		for _, pair := range b.waypointPairs(&b.view.callers[i]) {
+			cluster, err := b.resource(pair.cluster.Name, pair.cluster)
+			if err != nil {
+				return err
+			}
+			endpoints, err := b.resource(pair.cluster.Name, pair.endpoints)
+			if err != nil {
+				return err
+			}
+			r.Clusters = append(r.Clusters, cluster)
+			r.Endpoints = append(r.Endpoints, endpoints)
+		}
 	}
 	return nil
 }

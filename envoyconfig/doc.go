@@ -15,14 +15,15 @@
 //	ztunnel_outbound            15001, what pods of this node send
 //	<SA>_to_<port>_<host>_...   chain and cluster of a service, as this caller sees it
 //	<SA>_to_<pod IP>            chain of a pod that is called directly
+//	_to_client_waypoint_proxy_<SA>       chain and cluster of the caller's own waypoint
+//	<SA>_to_server_waypoint_proxy_<SA>   chain and cluster of the destination's waypoint
 //	outbound_tunnel_lis_<SA>    internal listener that puts a connection into a tunnel
 //	outbound_..._tunnel_clus_<SA>  the tunnels themselves: mTLS and HTTP/2 CONNECT
 //	ztunnel_inbound             15008, tunnels to the pods of this node
 //	ztunnel_inbound_plaintext   15006, everything else to the pods of this node
 //	virtual_inbound             the pod itself
 //
-// Not built yet: L4 policies (RBAC filters), waypoints, and pods that terminate
-// HBONE themselves. Until then a waypoint pod is called plainly, like any pod that
-// is not in the mesh, and for a pod that speaks HBONE itself this node's ztunnel
-// terminates the tunnel, as for any other pod.
+// Which chain a connection takes is decided in one place, hop.go, for chains and
+// matcher alike. A pod that ends tunnels itself (NativeHBONE) has a chain of its
+// own kind in ztunnel_inbound, leading to virtual_inbound_hbone.
 package envoyconfig

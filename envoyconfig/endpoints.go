@@ -22,7 +22,7 @@ const tunnelMetadata = "tunnel"
 // callers see the same endpoint through listeners of their own.
 type target struct {
 	id       string                 // address and port
-	metadata *corev3.Metadata       // of an endpoint in the mesh
+	metadata *corev3.Metadata       // of an endpoint behind a tunnel
 	plain    *endpointv3.LbEndpoint // of any other
 }
 
@@ -33,14 +33,12 @@ func (b *builder) targets(p *mesh.ServicePort) []target {
 	})
 	out := make([]target, 0, len(endpoints))
 	for _, e := range endpoints {
-		t := target{id: hostPort(e.IP.String(), e.Port)}
-		switch b.view.wayTo(e.IP) {
-		case wayTunnel:
-			t.metadata = throughTunnel(hostPort(e.IP.String(), InboundPort), t.id)
-		case wayLocalTunnel:
-			t.metadata = throughTunnel(hostPort(e.IP.String(), InboundLocalPort), t.id)
-		case wayPlain:
-			t.plain = plainEndpoint(e)
+		ip := e.IP.String()
+		t := target{id: hostPort(ip, e.Port)}
+		if port := b.view.tunnelPortOf(e.IP); port == noTunnel {
+			t.plain = plainEndpoint(ip, e.Port)
+		} else {
+			t.metadata = throughTunnel(hostPort(ip, uint16(port)), t.id)
 		}
 		out = append(out, t)
 	}
@@ -61,12 +59,7 @@ func (b *builder) endpoints(cluster, identity string, targets []target) *endpoin
 			lb = append(lb, t.plain)
 			continue
 		}
-		lb = append(lb, &endpointv3.LbEndpoint{
-			HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{
-				Address: internalAddress(tunnelListenerPrefix+identity, t.id),
-			}},
-			Metadata: t.metadata,
-		})
+		lb = append(lb, tunnelEndpoint(tunnelListenerPrefix+identity, t.id, t.metadata))
 	}
 	assignment.Endpoints = []*endpointv3.LocalityLbEndpoints{{LbEndpoints: lb}}
 	return assignment
@@ -79,13 +72,21 @@ func internalAddress(listener, id string) *corev3.Address {
 	}}}
 }
 
-func plainEndpoint(e mesh.Endpoint) *endpointv3.LbEndpoint {
+// tunnelEndpoint is an endpoint behind a tunnel that an internal listener opens.
+func tunnelEndpoint(listener, id string, metadata *corev3.Metadata) *endpointv3.LbEndpoint {
+	return &endpointv3.LbEndpoint{HostIdentifier: at(internalAddress(listener, id)), Metadata: metadata}
+}
+
+// plainEndpoint is an endpoint that is reached as it is.
+func plainEndpoint(ip string, port uint16) *endpointv3.LbEndpoint {
 	return &endpointv3.LbEndpoint{
-		HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{
-			Address: socketAddress(e.IP.String(), uint32(e.Port)),
-		}},
+		HostIdentifier:      at(socketAddress(ip, uint32(port))),
 		LoadBalancingWeight: wrapperspb.UInt32(1),
 	}
+}
+
+func at(a *corev3.Address) *endpointv3.LbEndpoint_Endpoint {
+	return &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: a}}
 }
 
 // throughTunnel is the metadata that selects the internal transport socket and

@@ -14,61 +14,56 @@ func (b *builder) outboundListener() *listenerv3.Listener {
 	l.ListenerFilters = append(l.ListenerFilters, metadataFilter())
 	passthrough := b.passthroughChain()
 	l.FilterChains = append(l.FilterChains, passthrough, b.blackHoleChain())
-	for _, c := range b.view.callers {
+	for i := range b.view.callers {
+		c := &b.view.callers[i]
 		l.FilterChains = append(l.FilterChains, b.serviceChains(c)...)
 		l.FilterChains = append(l.FilterChains, b.podChains(c)...)
+		l.FilterChains = append(l.FilterChains, b.waypointChains(c)...)
 	}
 	l.DefaultFilterChain = passthrough
 	l.FilterChainMatcher = b.outboundMatcher()
 	return l
 }
 
-func (b *builder) passthroughChain() *listenerv3.FilterChain {
-	return &listenerv3.FilterChain{
-		Name:    PassthroughChain,
-		Filters: b.tcpProxy(PassthroughCluster, PassthroughCluster, placePassthrough, nil),
-	}
-}
-
-// blackHoleChain drops what was sent to port 15001 itself: passing it on would
-// send it straight back to this listener.
-func (b *builder) blackHoleChain() *listenerv3.FilterChain {
-	return &listenerv3.FilterChain{
-		Name:    BlackHoleChain,
-		Filters: b.tcpProxy(BlackHoleCluster, BlackHoleCluster, placeBlackHoleOutbound, nil),
-	}
-}
-
-// serviceChains lead one caller to every service that has an address to call.
-func (b *builder) serviceChains(c caller) []*listenerv3.FilterChain {
+// serviceChains lead one caller to every service that has an address to call and
+// no waypoint on the way.
+func (b *builder) serviceChains(c *caller) []*listenerv3.FilterChain {
 	var chains []*listenerv3.FilterChain
 	for _, s := range b.view.virtual {
+		if c.hop(s.waypoint, hopService).kind != hopService {
+			continue
+		}
 		for i := range s.Ports {
-			name := serviceName(c.identity, s, &s.Ports[i])
-			chains = append(chains, &listenerv3.FilterChain{
-				Name:    name,
-				Filters: b.tcpProxy(name, name, placeService, nil),
-			})
+			chains = append(chains, b.serviceChain(serviceName(c.identity, s.Service, &s.Ports[i])))
 		}
 	}
 	return chains
 }
 
-// podChains lead one caller to every pod that is called by its own address.
-func (b *builder) podChains(c caller) []*listenerv3.FilterChain {
-	chains := make([]*listenerv3.FilterChain, 0, len(b.view.destinations))
+// podChains lead one caller to every pod that is called by its own address, with
+// no waypoint on the way.
+func (b *builder) podChains(c *caller) []*listenerv3.FilterChain {
+	var chains []*listenerv3.FilterChain
 	for _, d := range b.view.destinations {
-		name := podChainName(c.identity, d.ip)
-		chain := &listenerv3.FilterChain{Name: name}
-		switch d.way {
-		case wayTunnel:
-			chain.Filters = b.tcpProxy(name, podTunnelClusterPrefix+c.identity, placePod, b.byAddress)
-		case wayLocalTunnel:
-			chain.Filters = b.tcpProxy(name, podLocalTunnelClusterPrefix+c.identity, placePod, b.byAddress)
-		case wayPlain:
-			chain.Filters = b.tcpProxy(name, PassthroughTCPCluster, placePod, nil)
+		h := c.hop(d.waypoint, d.direct)
+		if h.waypoint != "" {
+			continue
 		}
-		chains = append(chains, chain)
+		cluster, tunnel := h.kind.podCluster(c.identity)
+		chains = append(chains, b.podChain(podChainName(c.identity, d.ip), cluster, tunnel))
+	}
+	return chains
+}
+
+// waypointChains lead one caller to the waypoints that stand in front of
+// destinations, and to its own where anything is left that has none.
+func (b *builder) waypointChains(c *caller) []*listenerv3.FilterChain {
+	var chains []*listenerv3.FilterChain
+	if c.waypoint && b.view.direct {
+		chains = append(chains, b.waypointChain(clientWaypointName(c.identity), hopClientWaypoint))
+	}
+	for _, destination := range b.view.crossed {
+		chains = append(chains, b.waypointChain(serverWaypointName(c.identity, destination), hopServerWaypoint))
 	}
 	return chains
 }

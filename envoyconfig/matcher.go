@@ -31,7 +31,8 @@ func (b *builder) bySource() *matcherv3.Matcher_OnMatch {
 		return stranger // an exact match needs at least one branch
 	}
 	byIdentity := make(map[string]*matcherv3.Matcher_OnMatch, len(b.view.callers))
-	for _, c := range b.view.callers {
+	for i := range b.view.callers {
+		c := &b.view.callers[i]
 		byIdentity[c.identity] = b.byDestination(c)
 	}
 	sources := make(onMatches, len(b.view.sources))
@@ -45,21 +46,28 @@ func (b *builder) bySource() *matcherv3.Matcher_OnMatch {
 
 // byDestination knows every pod and every service address. It has a branch at
 // least for the caller itself.
-func (b *builder) byDestination(c caller) *matcherv3.Matcher_OnMatch {
+func (b *builder) byDestination(c *caller) *matcherv3.Matcher_OnMatch {
 	v := b.view
 	to := make(onMatches, len(v.destinations)+len(v.virtual))
 	for _, d := range v.destinations {
-		to[d.ip.String()] = b.toChain(podChainName(c.identity, d.ip))
+		to[d.ip.String()] = b.toChain(c.hop(d.waypoint, d.direct).podChainName(c, d.ip))
 	}
 	for _, s := range v.virtual {
-		ports := make(onMatches, len(s.Ports))
-		for i := range s.Ports {
-			p := &s.Ports[i]
-			ports[strconv.Itoa(int(p.Number))] = b.toChain(serviceName(c.identity, s, p))
-		}
-		to[s.VIP.String()] = toMatcher(exactMatch(b.portInput, ports))
+		to[s.VIP.String()] = b.byPort(c, s)
 	}
 	return toMatcher(exactMatch(b.addressInput, to))
+}
+
+// byPort knows the ports of a service. They stay apart even where all lead to one
+// waypoint: a port that the service does not have takes the default chain.
+func (b *builder) byPort(c *caller, s virtual) *matcherv3.Matcher_OnMatch {
+	h := c.hop(s.waypoint, hopService)
+	ports := make(onMatches, len(s.Ports))
+	for i := range s.Ports {
+		p := &s.Ports[i]
+		ports[strconv.Itoa(int(p.Number))] = b.toChain(h.serviceChainName(c, s.Service, p))
+	}
+	return toMatcher(exactMatch(b.portInput, ports))
 }
 
 func exactMatch(input *xdscorev3.TypedExtensionConfig, branches onMatches) *matcherv3.Matcher {

@@ -21,6 +21,12 @@ const (
 	InboundLocalPort     = 15088 // HBONE between pods of one node; redirected to 15008
 )
 
+// Ports of a waypoint, which it tells apart what it does by.
+const (
+	waypointClientPort = 15001 // what its own identity's pods send
+	waypointServerPort = 15006 // what is sent to them
+)
+
 // Clusters that every ztunnel has.
 const (
 	BlackHoleCluster           = "BlackHoleCluster"
@@ -80,3 +86,12 @@ func podChainName(caller string, ip netip.Addr) string { return caller + "_to_" 
 
 // inboundChainName names a pod's chain in both inbound listeners.
 func inboundChainName(ip netip.Addr) string { return "inbound_" + ip.String() }
+
+// clientWaypointName names chain and cluster of an identity's own waypoint.
+func clientWaypointName(caller string) string { return "_to_client_waypoint_proxy_" + caller }
+
+// serverWaypointName names chain and cluster of a destination's waypoint as one
+// caller sees it.
+func serverWaypointName(caller, destination string) string {
+	return caller + "_to_server_waypoint_proxy_" + destination
+}

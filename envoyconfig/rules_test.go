@@ -108,7 +108,7 @@ func TestKindsOfPods(t *testing.T) {
 			pod(nodeB, "far", "web", "10.4.3.15", 1),
 			pod(nodeA, "out", "web", "10.4.4.8", 1, class(mesh.OptedOut)),
 			pod(nodeA, "plain", "web", "10.4.4.9", 1, class(mesh.Outside)),
-			pod(nodeA, "waypoint", "web", "10.4.4.10", 1, class(mesh.Waypoint)),
+			pod(nodeA, "waypoint", "way", "10.4.4.10", 1, class(mesh.Waypoint)),
 			pod(nodeA, "young-host", "young", "10.168.15.222", 9, onHost),
 			pod(nodeA, "old-host", "old", "10.168.15.222", 8, onHost),
 			pod(nodeB, "host-b", "old", "10.168.15.224", 8, onHost),

@@ -38,13 +38,24 @@ func tunnelByMetadata() *tcpproxyv3.TcpProxy_TunnelingConfig {
 	return tunneling("%DYNAMIC_METADATA(tunnel:destination)%", `%DYNAMIC_METADATA(["tunnel", "destination"])%`)
 }
 
-func tunneling(hostname, header string) *tcpproxyv3.TcpProxy_TunnelingConfig {
+// tunnelToWaypoint opens a tunnel for the address that the client called and tells
+// the waypoint which workload called, of which the certificate tells no more than
+// the identity.
+func tunnelToWaypoint() *tcpproxyv3.TcpProxy_TunnelingConfig {
+	t := tunnelByAddress()
+	t.HeadersToAdd = append(t.HeadersToAdd, header("baggage", `%DYNAMIC_METADATA(["`+MetadataName+`", "baggage"])%`))
+	return t
+}
+
+func tunneling(hostname, address string) *tcpproxyv3.TcpProxy_TunnelingConfig {
 	return &tcpproxyv3.TcpProxy_TunnelingConfig{
-		Hostname: hostname,
-		HeadersToAdd: []*corev3.HeaderValueOption{{
-			Header: &corev3.HeaderValue{Key: originalDstHeader, Value: header},
-		}},
+		Hostname:     hostname,
+		HeadersToAdd: []*corev3.HeaderValueOption{header(originalDstHeader, address)},
 	}
+}
+
+func header(name, value string) *corev3.HeaderValueOption {
+	return &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: name, Value: value}}
 }
 
 func networkFilter(name string, config *anypb.Any) *listenerv3.Filter {

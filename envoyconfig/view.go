@@ -22,12 +22,18 @@ type view struct {
 	identities   []string         // identities of the whole mesh, by name
 	destinations []destination    // pods that can be called by address, by address
 	services     []*mesh.Service  // by namespace and name
-	virtual      []*mesh.Service  // those of them with an address and ports to match
+	virtual      []virtual        // those of them with an address and ports to match
+	waypoints    []waypoint       // identities that have a waypoint, by name
 	secrets      []SecretName     // by name
+	crossed      []string         // identities whose server waypoint a connection may take, by name
+	direct       bool             // connections to some destination take no server waypoint
 
-	ways  map[netip.Addr]way
-	named map[account]string // identities already spelled out
+	called  map[netip.Addr]*destination   // destinations by address
+	tunnels map[netip.Addr]tunnelPort     // addresses behind services
+	pods    map[netip.Addr]*mesh.Workload // pods of the mesh, the oldest where several share an address
+	named   map[account]string            // identities already spelled out
 
+	represented     map[string]bool     // identities that have a waypoint
 	meshWide, local map[string]bool     // identities already listed
 	heard           map[netip.Addr]bool // source addresses already listed
 }
@@ -36,22 +42,21 @@ type view struct {
 type caller struct {
 	identity string // SPIFFE URI
 	secret   string // the certificate its tunnels present
+	waypoint bool   // it has one, which takes what it sends
 }
 
 // destination is an address that pods call directly.
 type destination struct {
-	ip  netip.Addr
-	way way
+	ip       netip.Addr
+	direct   hopKind // how to reach it where no waypoint stands in between
+	waypoint string  // the identity whose server waypoint stands in front, "" for none
 }
 
-// way is how the ztunnel reaches an address.
-type way int
-
-const (
-	wayPlain       way = iota // no tunnel: nobody would terminate it
-	wayTunnel                 // another node's ztunnel terminates it
-	wayLocalTunnel            // this ztunnel terminates it
-)
+// virtual is a service with an address of its own.
+type virtual struct {
+	*mesh.Service
+	waypoint string // the identity whose server waypoint stands in front, "" for none
+}
 
 type account struct{ namespace, name string }
 
@@ -62,23 +67,42 @@ func newView(s *mesh.Snapshot, node string) (*view, error) {
 		return nil, fmt.Errorf("node %q is not in the mesh", node)
 	}
 	v := &view{
-		snapshot: s, node: node, ways: map[netip.Addr]way{}, named: map[account]string{},
+		snapshot: inOrder(s), node: node, named: map[account]string{},
+		called: map[netip.Addr]*destination{}, tunnels: map[netip.Addr]tunnelPort{},
+		pods: map[netip.Addr]*mesh.Workload{}, represented: map[string]bool{},
 		meshWide: map[string]bool{}, local: map[string]bool{}, heard: map[netip.Addr]bool{},
 	}
-	if err := v.addServices(); err != nil {
+	workloads := byAge(s.Workloads)
+	v.addWaypoints(workloads)
+	v.addTunnels(workloads)
+	if err := v.addWorkloads(workloads); err != nil {
 		return nil, err
 	}
-	if err := v.addWorkloads(); err != nil {
+	if err := v.addServices(workloads); err != nil {
 		return nil, err
 	}
 	if err := v.addDestinations(); err != nil {
 		return nil, err
 	}
+	v.addCrossed()
 	return v, nil
 }
 
-func (v *view) addServices() error {
+// inOrder is the snapshot with its policies in the order in which they are asked.
+func inOrder(s *mesh.Snapshot) *mesh.Snapshot {
+	ordered := mesh.Snapshot{
+		Policies:            slices.Clone(s.Policies),
+		PeerAuthentications: slices.Clone(s.PeerAuthentications),
+	}
+	ordered.Sort()
+	all := *s
+	all.Policies, all.PeerAuthentications = ordered.Policies, ordered.PeerAuthentications
+	return &all
+}
+
+func (v *view) addServices(workloads []*mesh.Workload) error {
 	owners := map[netip.Addr]*mesh.Service{}
+	behind := v.behindWaypoints(workloads)
 	for i := range v.snapshot.Services {
 		s := sorted(v.snapshot.Services[i])
 		v.services = append(v.services, s)
@@ -89,13 +113,13 @@ func (v *view) addServices() error {
 			return fmt.Errorf("services %s and %s have one address, %s", other.Hostname(), s.Hostname(), s.VIP)
 		}
 		owners[s.VIP] = s
-		v.virtual = append(v.virtual, s)
+		v.virtual = append(v.virtual, virtual{Service: s, waypoint: v.serviceWaypoint(s, behind)})
 	}
 	byName := func(a, b *mesh.Service) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	}
 	slices.SortFunc(v.services, byName)
-	slices.SortFunc(v.virtual, byName)
+	slices.SortFunc(v.virtual, func(a, b virtual) int { return byName(a.Service, b.Service) })
 	return nil
 }
 
@@ -109,12 +133,15 @@ func sorted(s mesh.Service) *mesh.Service {
 
 // addWorkloads goes through the pods of the mesh from the oldest to the youngest,
 // because where several could stand for one thing the oldest does.
-func (v *view) addWorkloads() error {
+func (v *view) addWorkloads(workloads []*mesh.Workload) error {
 	owners := map[netip.Addr]*mesh.Workload{}
-	for _, w := range byAge(v.snapshot.Workloads) {
+	for _, w := range workloads {
 		switch {
 		case w.Class == mesh.InMesh:
 			v.addIdentity(w)
+			if v.pods[w.IP] == nil {
+				v.pods[w.IP] = w
+			}
 		case w.Class != mesh.OptedOut:
 			continue // has no entry anywhere
 		}
@@ -142,11 +169,14 @@ func byAge(workloads []mesh.Workload) []*mesh.Workload {
 	for i := range workloads {
 		all[i] = &workloads[i]
 	}
-	slices.SortFunc(all, func(a, b *mesh.Workload) int {
-		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Namespace, b.Namespace),
-			cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID))
-	})
+	slices.SortFunc(all, compareAge)
 	return all
+}
+
+// compareAge puts the older pod first.
+func compareAge(a, b *mesh.Workload) int {
+	return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Namespace, b.Namespace),
+		cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID))
 }
 
 // addIdentity notes whose certificates this node needs, and which it presents:
@@ -163,7 +193,7 @@ func (v *view) addIdentity(w *mesh.Workload) {
 	secret := v.snapshot.SecretName(w)
 	if !v.local[identity] {
 		v.local[identity] = true
-		v.callers = append(v.callers, caller{identity: identity, secret: secret})
+		v.callers = append(v.callers, caller{identity: identity, secret: secret, waypoint: v.represented[identity]})
 		v.secrets = append(v.secrets, SecretName{Name: identity, Identity: identity})
 	}
 	v.secrets = append(v.secrets, SecretName{Name: secret, Identity: identity})
@@ -173,7 +203,7 @@ func (v *view) addIdentity(w *mesh.Workload) {
 // capture it, so nobody would end a tunnel to it, but it does stand among the
 // sources (listing 09).
 func (v *view) addHostNetwork(w *mesh.Workload) {
-	v.ways[w.IP] = wayPlain
+	v.addDestination(w, hopPlain)
 	if w.Class == mesh.InMesh && w.Node == v.node && !v.heard[w.IP] {
 		v.heard[w.IP] = true
 		v.sources = append(v.sources, w)
@@ -184,33 +214,42 @@ func (v *view) addHostNetwork(w *mesh.Workload) {
 func (v *view) addPod(w *mesh.Workload) {
 	switch {
 	case w.Class == mesh.OptedOut:
-		v.ways[w.IP] = wayPlain
+		v.addDestination(w, hopPlain)
 	case w.Node == v.node:
-		v.ways[w.IP] = wayLocalTunnel
+		v.addDestination(w, hopLocalTunnel)
 		v.captured = append(v.captured, w)
 		v.sources = append(v.sources, w)
 	default:
-		v.ways[w.IP] = wayTunnel
+		v.addDestination(w, hopTunnel)
 	}
+}
+
+// addDestination notes how a pod is called by its address. Of several pods with
+// one address it is the oldest that is called.
+func (v *view) addDestination(w *mesh.Workload, direct hopKind) {
+	if v.called[w.IP] != nil {
+		return
+	}
+	d := &destination{ip: w.IP, direct: direct}
+	if identity := v.identity(w); v.represented[identity] {
+		d.waypoint = identity
+	}
+	v.called[w.IP] = d
 }
 
 func (v *view) addDestinations() error {
 	for _, s := range v.virtual {
-		if _, taken := v.ways[s.VIP]; taken {
+		if v.called[s.VIP] != nil {
 			return fmt.Errorf("service %s has the address of a pod, %s", s.Hostname(), s.VIP)
 		}
 	}
-	v.destinations = make([]destination, 0, len(v.ways))
-	for ip, way := range v.ways {
-		v.destinations = append(v.destinations, destination{ip: ip, way: way})
+	v.destinations = make([]destination, 0, len(v.called))
+	for _, d := range v.called {
+		v.destinations = append(v.destinations, *d)
 	}
 	slices.SortFunc(v.destinations, func(a, b destination) int { return a.ip.Compare(b.ip) })
 	return nil
 }
-
-// wayTo is how to reach an address; what is not a pod of the mesh is reached
-// plainly.
-func (v *view) wayTo(ip netip.Addr) way { return v.ways[ip] }
 
 // identity is the workload's SPIFFE URI.
 func (v *view) identity(w *mesh.Workload) string {

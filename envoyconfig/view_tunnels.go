@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package envoyconfig
+
+import (
+	"net/netip"
+
+	"github.com/ambient22/ambient22/internal/mesh"
+)
+
+// tunnelPort is the port at which the tunnel to an endpoint of a service ends.
+type tunnelPort uint16
+
+// noTunnel is the port of an endpoint that is reached plainly, because nobody
+// would end a tunnel to it.
+const noTunnel tunnelPort = 0
+
+// addTunnels notes how each pod is reached behind a service.
+func (v *view) addTunnels(workloads []*mesh.Workload) {
+	for _, w := range workloads {
+		port := v.tunnelTo(w)
+		was, known := v.tunnels[w.IP]
+		switch {
+		case !known || !w.HostNetwork && w.Class != mesh.Outside:
+			v.tunnels[w.IP] = port
+		case w.HostNetwork && was != port:
+			// An address alone does not say which of its node's pods is meant.
+			v.tunnels[w.IP] = noTunnel
+		}
+	}
+}
+
+// tunnelTo is the port of the tunnel to one pod. A pod that ends tunnels itself
+// does so in or outside the mesh, and near or far: it listens on the port itself.
+// What else is on this node is reached by the port that the ztunnel's own rules
+// redirect.
+func (v *view) tunnelTo(w *mesh.Workload) tunnelPort {
+	switch {
+	case w.NativeHBONE():
+		return InboundPort
+	case w.HostNetwork || w.Class != mesh.InMesh && w.Class != mesh.Waypoint:
+		return noTunnel
+	case w.Node == v.node:
+		return InboundLocalPort
+	}
+	return InboundPort
+}
+
+// tunnelPortOf is the port of the tunnel to an address behind a service; what is
+// no pod that is known is reached plainly.
+func (v *view) tunnelPortOf(ip netip.Addr) tunnelPort { return v.tunnels[ip] }
