@@ -63,6 +63,7 @@ type builder struct {
 	socketMatches []*clusterv3.Cluster_TransportSocketMatch
 	tunnelHTTP    map[string]*anypb.Any
 	meshPeers     *tlsv3.CommonTlsContext_CombinedValidationContext
+	policies      *policyFilters
 }
 
 func newBuilder(v *view, o Options) *builder {
@@ -76,6 +77,7 @@ func newBuilder(v *view, o Options) *builder {
 		edsConfig:  edsConfig(),
 		meshPeers:  meshPeers(v.snapshot.TrustDomain),
 	}
+	b.policies = newPolicyFilters(&b.packer, v.snapshot, true)
 	b.matchInputs = newMatchInputs(&b.packer)
 	b.setDstAddress = setDstAddressFilter(&b.packer)
 	b.socketMatches = socketMatches(&b.packer)

@@ -57,9 +57,11 @@ type Rule struct {
 	WhenCaller []Source
 	WhenCalled []Operation
 
-	// HTTPOnly are the fields of this rule that only an HTTP request could be
-	// held against ("to[0].operation.methods"). They are in no other field here.
-	HTTPOnly []string
+	// Unusable are the fields of this rule that nothing can be held against when a
+	// connection is opened: those of HTTP requests ("to[0].operation.methods"), and
+	// broken ones. A rule that allows never applies then; one that denies applies
+	// without them.
+	Unusable []string
 }
 
 // Source describes callers. A list that is not empty asks for a match with any of
