@@ -25,8 +25,8 @@ func Build(s *mesh.Snapshot, o Options) (*Resources, error) {
 }
 
 func build(s *mesh.Snapshot, o Options) (*Resources, error) {
-	if o.Profile != Article {
-		return nil, fmt.Errorf("building resources: there is no %s", o.Profile)
+	if err := o.check(); err != nil {
+		return nil, fmt.Errorf("building resources: %w", err)
 	}
 	v, err := newView(s, o.Node)
 	if err != nil {
@@ -58,7 +58,7 @@ type builder struct {
 	byAddress     *tcpproxyv3.TcpProxy_TunnelingConfig
 	byMetadata    *tcpproxyv3.TcpProxy_TunnelingConfig
 	toWaypoint    *tcpproxyv3.TcpProxy_TunnelingConfig
-	setDstAddress []*listenerv3.ListenerFilter
+	fromMetadata  []*listenerv3.ListenerFilter
 	edsConfig     *clusterv3.Cluster_EdsClusterConfig
 	socketMatches []*clusterv3.Cluster_TransportSocketMatch
 	tunnelHTTP    map[string]*anypb.Any
@@ -72,15 +72,15 @@ func newBuilder(v *view, o Options) *builder {
 		options:    o,
 		logs:       map[string][]*accesslogv3.AccessLog{},
 		byAddress:  tunnelByAddress(),
-		byMetadata: tunnelByMetadata(),
-		toWaypoint: tunnelToWaypoint(),
+		byMetadata: tunnelByMetadata(o.Dialect),
+		toWaypoint: tunnelToWaypoint(o.Dialect),
 		edsConfig:  edsConfig(),
-		meshPeers:  meshPeers(v.snapshot.TrustDomain),
+		meshPeers:  trusted(o.Dialect, meshPeers(v.snapshot.TrustDomain)),
 	}
-	b.policies = newPolicyFilters(&b.packer, v.snapshot, true)
+	b.policies = newPolicyFilters(&b.packer, v.snapshot, o.Dialect == Istio116)
 	b.matchInputs = newMatchInputs(&b.packer)
-	b.setDstAddress = setDstAddressFilter(&b.packer)
-	b.socketMatches = socketMatches(&b.packer)
+	b.fromMetadata = addressFromMetadata(&b.packer, o.Dialect)
+	b.socketMatches = socketMatches(&b.packer, o.Dialect)
 	b.tunnelHTTP = tunnelHTTP(&b.packer)
 	return b
 }
@@ -88,7 +88,7 @@ func newBuilder(v *view, o Options) *builder {
 func (b *builder) addListeners(r *Resources) error {
 	listeners := []*listenerv3.Listener{b.outboundListener(), b.inboundListener(), b.plaintextListener()}
 	for _, identity := range b.view.identities {
-		listeners = append(listeners, b.tunnelListener(identity))
+		listeners = append(listeners, b.tunnelListeners(identity)...)
 	}
 	for _, l := range listeners {
 		done, err := b.resource(l.Name, l)
@@ -165,6 +165,9 @@ func (b *builder) addPort(r *Resources, s *mesh.Service, p *mesh.ServicePort) er
 }
 
 func (b *builder) addExtensions(r *Resources) error {
+	if b.options.Dialect == Upstream {
+		return nil // has no listener filter that would ask for it
+	}
 	m := b.workloadMetadata()
 	done, err := b.resource(m.Name, m)
 	if err != nil {

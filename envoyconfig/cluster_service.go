@@ -34,16 +34,14 @@ func edsConfig() *clusterv3.Cluster_EdsClusterConfig {
 // socketMatches choose how to reach an endpoint by its metadata: endpoints in the
 // mesh through the internal listener, which needs to know what the endpoint says
 // about its tunnel; all others plainly.
-func socketMatches(p *packer) []*clusterv3.Cluster_TransportSocketMatch {
+func socketMatches(p *packer, d Dialect) []*clusterv3.Cluster_TransportSocketMatch {
 	raw := &corev3.TransportSocket{
 		Name:       "envoy.transport_sockets.raw_buffer",
 		ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: p.any(&rawbufferv3.RawBuffer{})},
 	}
 	internal := &internalupstreamv3.InternalUpstreamTransport{
-		PassthroughMetadata: []*internalupstreamv3.InternalUpstreamTransport_MetadataValueSource{
-			fromHost(tunnelMetadata), fromHost("istio"),
-		},
-		TransportSocket: raw,
+		PassthroughMetadata: passedOn(d),
+		TransportSocket:     raw,
 	}
 	return []*clusterv3.Cluster_TransportSocketMatch{
 		{
@@ -56,6 +54,14 @@ func socketMatches(p *packer) []*clusterv3.Cluster_TransportSocketMatch {
 		},
 		{Name: "tlsMode-disabled", Match: &structpb.Struct{}, TransportSocket: raw},
 	}
+}
+
+// passedOn is what the internal listener's filter needs to know of the endpoint.
+func passedOn(d Dialect) []*internalupstreamv3.InternalUpstreamTransport_MetadataValueSource {
+	if d == Upstream {
+		return []*internalupstreamv3.InternalUpstreamTransport_MetadataValueSource{fromHost(originalDstFilter)}
+	}
+	return []*internalupstreamv3.InternalUpstreamTransport_MetadataValueSource{fromHost(tunnelMetadata), fromHost("istio")}
 }
 
 // fromHost passes one namespace of the chosen endpoint's metadata on.

@@ -37,20 +37,21 @@ func (b *builder) staticClusters() []*clusterv3.Cluster {
 		},
 		passthrough,
 		passthroughTCP,
-		virtualInbound(VirtualInboundCluster, nil),
-		virtualInbound(VirtualInboundHBONECluster, wrapperspb.UInt32(InboundPort)),
+		b.virtualInbound(VirtualInboundCluster, nil),
+		b.virtualInbound(VirtualInboundHBONECluster, wrapperspb.UInt32(InboundPort)),
 	}
 }
 
 // virtualInbound connects to the address that the tunnel's client named (listing
 // 20), or on a plain connection to the one that was called. A port replaces the
 // called one, for pods that take the tunnel themselves.
-func virtualInbound(name string, port *wrapperspb.UInt32Value) *clusterv3.Cluster {
+func (b *builder) virtualInbound(name string, port *wrapperspb.UInt32Value) *clusterv3.Cluster {
+	lb := &clusterv3.Cluster_OriginalDstLbConfig{UseHttpHeader: true, UpstreamPortOverride: port}
+	if b.options.Dialect == Upstream {
+		lb.HttpHeaderName = targetHeader(Upstream) // otherwise the proxy's own default
+	}
 	c := originalDstCluster(name)
-	c.LbConfig = &clusterv3.Cluster_OriginalDstLbConfig_{OriginalDstLbConfig: &clusterv3.Cluster_OriginalDstLbConfig{
-		UseHttpHeader:        true,
-		UpstreamPortOverride: port,
-	}}
+	c.LbConfig = &clusterv3.Cluster_OriginalDstLbConfig_{OriginalDstLbConfig: lb}
 	return c
 }
 

@@ -25,9 +25,9 @@ const (
 // endpoint; from the address the client called, at port 15008; and the same at
 // 15088 for a pod of this node, where 15008 would be captured before it left.
 func (b *builder) tunnelClusters(c caller) []*clusterv3.Cluster {
-	tls := b.tunnelClientTLS(c.secret)
+	tls := b.tunnelClientTLS(c.secret, b.meshPeers)
 	return []*clusterv3.Cluster{
-		b.tunnelCluster(tunnelClusterPrefix+c.identity, tls, &clusterv3.Cluster_OriginalDstLbConfig{}),
+		b.tunnelCluster(tunnelClusterPrefix+c.identity, tls, b.byEndpoint()),
 		b.tunnelCluster(podTunnelClusterPrefix+c.identity, tls, &clusterv3.Cluster_OriginalDstLbConfig{
 			UpstreamPortOverride: wrapperspb.UInt32(InboundPort),
 		}),
@@ -36,6 +36,15 @@ func (b *builder) tunnelClusters(c caller) []*clusterv3.Cluster {
 			UpstreamPortOverride: wrapperspb.UInt32(InboundLocalPort),
 		}),
 	}
+}
+
+// byEndpoint takes the whole address from the endpoint's metadata, or in the
+// upstream dialect all of it but the port.
+func (b *builder) byEndpoint() *clusterv3.Cluster_OriginalDstLbConfig {
+	if b.options.Dialect == Upstream {
+		return &clusterv3.Cluster_OriginalDstLbConfig{UpstreamPortOverride: wrapperspb.UInt32(InboundPort)}
+	}
+	return &clusterv3.Cluster_OriginalDstLbConfig{}
 }
 
 // tunnelCluster connects by mutual TLS and HTTP/2 CONNECT (listing 13).

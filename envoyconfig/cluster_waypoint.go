@@ -18,10 +18,10 @@ type waypointPair struct {
 // waypointPairs lead one identity of this node to its own waypoint and to every
 // other one of the mesh, whether or not a chain does.
 func (b *builder) waypointPairs(c *caller) []waypointPair {
-	tls := b.tunnelClientTLS(c.secret)
 	var pairs []waypointPair
 	for i := range b.view.waypoints {
 		w := &b.view.waypoints[i]
+		tls := b.tunnelClientTLS(c.secret, b.peer(w.identity))
 		if w.identity == c.identity {
 			pairs = append(pairs, b.waypointPair(clientWaypointName(c.identity), tls, w, waypointClientPort))
 		}

@@ -210,7 +210,12 @@ func (c *checker) dangling(cluster string) bool {
 		return true
 	}
 	identity, ok := strings.CutPrefix(cluster, tunnelClusterPrefix)
-	return ok && c.listeners[tunnelListenerPrefix+identity] && !c.identities[identity]
+	listener := tunnelListenerPrefix + identity
+	if !ok {
+		identity, ok = strings.CutPrefix(cluster, podLocalTunnelClusterPrefix)
+		listener = localTunnelListenerPrefix + identity
+	}
+	return ok && c.listeners[listener] && !c.identities[identity]
 }
 
 func quote(s string) string { return fmt.Sprintf("%q", s) }

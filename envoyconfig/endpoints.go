@@ -18,10 +18,15 @@ import (
 // tunnel goes, and the key under which it says that it has one.
 const tunnelMetadata = "tunnel"
 
+// transportSocketMatch is the metadata namespace by which a cluster chooses among
+// its transport sockets.
+const transportSocketMatch = "envoy.transport_socket_match"
+
 // target is one endpoint of a service port, without what depends on the caller:
 // callers see the same endpoint through listeners of their own.
 type target struct {
 	id       string                 // address and port
+	listener string                 // prefix of the internal listener that leads to it
 	metadata *corev3.Metadata       // of an endpoint behind a tunnel
 	plain    *endpointv3.LbEndpoint // of any other
 }
@@ -38,7 +43,8 @@ func (b *builder) targets(p *mesh.ServicePort) []target {
 		if port := b.view.tunnelPortOf(e.IP); port == noTunnel {
 			t.plain = plainEndpoint(ip, e.Port)
 		} else {
-			t.metadata = throughTunnel(hostPort(ip, uint16(port)), t.id)
+			t.listener = b.tunnelListenerPrefix(port)
+			t.metadata = b.throughTunnel(hostPort(ip, uint16(port)), t.id)
 		}
 		out = append(out, t)
 	}
@@ -59,7 +65,7 @@ func (b *builder) endpoints(cluster, identity string, targets []target) *endpoin
 			lb = append(lb, t.plain)
 			continue
 		}
-		lb = append(lb, tunnelEndpoint(tunnelListenerPrefix+identity, t.id, t.metadata))
+		lb = append(lb, tunnelEndpoint(t.listener+identity, t.id, t.metadata))
 	}
 	assignment.Endpoints = []*endpointv3.LocalityLbEndpoints{{LbEndpoints: lb}}
 	return assignment
@@ -91,11 +97,28 @@ func at(a *corev3.Address) *endpointv3.LbEndpoint_Endpoint {
 
 // throughTunnel is the metadata that selects the internal transport socket and
 // tells it where the tunnel is and what it leads to.
-func throughTunnel(address, destination string) *corev3.Metadata {
+// The upstream dialect has no place for the first of these: the tunnel's cluster
+// knows the port.
+func (b *builder) throughTunnel(address, destination string) *corev3.Metadata {
+	if b.options.Dialect == Upstream {
+		return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{
+			transportSocketMatch: texts(tunnelMetadata, "h2"),
+			originalDstFilter:    texts("local", destination),
+		}}
+	}
 	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{
-		"envoy.transport_socket_match": texts(tunnelMetadata, "h2"),
-		tunnelMetadata:                 texts("address", address, "destination", destination),
+		transportSocketMatch: texts(tunnelMetadata, "h2"),
+		tunnelMetadata:       texts("address", address, "destination", destination),
 	}}
+}
+
+// tunnelListenerPrefix is the kind of internal listener whose tunnels end at this
+// port. Only the upstream dialect has two kinds.
+func (b *builder) tunnelListenerPrefix(port tunnelPort) string {
+	if b.options.Dialect == Upstream && port == InboundLocalPort {
+		return localTunnelListenerPrefix
+	}
+	return tunnelListenerPrefix
 }
 
 // texts is a struct of strings, given as keys and values in turn.

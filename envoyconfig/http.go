@@ -3,27 +3,31 @@
 package envoyconfig
 
 import (
+	"net/netip"
+	"slices"
+
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 )
 
 // inboundHCM takes HTTP/2 CONNECT requests and turns each into a connection to
-// the address its header names (listing 19).
-func (b *builder) inboundHCM() []*listenerv3.Filter {
+// the address its header names (listing 19), if the policies agree.
+func (b *builder) inboundHCM(ip netip.Addr, policies []*hcmv3.HttpFilter) []*listenerv3.Filter {
 	const connect = "CONNECT"
 	hcm := &hcmv3.HttpConnectionManager{
 		StatPrefix: "inbound_hcm",
 		RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{
 			Name:         "local_route",
-			VirtualHosts: []*routev3.VirtualHost{{Name: "local_service", Domains: []string{"*"}, Routes: []*routev3.Route{connectRoute(connect)}}},
+			VirtualHosts: []*routev3.VirtualHost{{Name: "local_service", Domains: []string{"*"}, Routes: []*routev3.Route{b.connectRoute(connect, ip)}}},
 		}},
-		HttpFilters: []*hcmv3.HttpFilter{{
+		HttpFilters: append(slices.Clip(policies), &hcmv3.HttpFilter{
 			Name:       "envoy.filters.http.router",
 			ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: b.any(&routerv3.Router{})},
-		}},
+		}),
 		Http2ProtocolOptions: &corev3.Http2ProtocolOptions{AllowConnect: true},
 		AccessLog:            b.accessLog(placeInboundHCM),
 		UpgradeConfigs:       []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: connect}},
@@ -31,9 +35,20 @@ func (b *builder) inboundHCM() []*listenerv3.Filter {
 	return []*listenerv3.Filter{networkFilter("envoy.filters.network.http_connection_manager", b.any(hcm))}
 }
 
-func connectRoute(connect string) *routev3.Route {
+// connectRoute takes requests for any address or, in the hardened profile, for the
+// pod's own: what has no route is answered with 404.
+func (b *builder) connectRoute(connect string, ip netip.Addr) *routev3.Route {
+	match := &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_ConnectMatcher_{ConnectMatcher: &routev3.RouteMatch_ConnectMatcher{}}}
+	if b.options.Profile == Hardened {
+		match.Headers = []*routev3.HeaderMatcher{{
+			Name: targetHeader(b.options.Dialect),
+			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
+				MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: ip.String() + ":"},
+			}},
+		}}
+	}
 	return &routev3.Route{
-		Match: &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_ConnectMatcher_{ConnectMatcher: &routev3.RouteMatch_ConnectMatcher{}}},
+		Match: match,
 		Action: &routev3.Route_Route{Route: &routev3.RouteAction{
 			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: VirtualInboundCluster},
 			UpgradeConfigs: []*routev3.RouteAction_UpgradeConfig{{

@@ -30,7 +30,7 @@ func (b *builder) captureListener(name string, port uint32, mark int64, directio
 		Transparent:    wrapperspb.Bool(true),
 		UseOriginalDst: wrapperspb.Bool(true),
 		ListenerFilters: []*listenerv3.ListenerFilter{
-			listenerFilter(&b.packer, "envoy.filters.listener.original_dst", &originaldstv3.OriginalDst{}),
+			listenerFilter(&b.packer, originalDstFilter, &originaldstv3.OriginalDst{}),
 			listenerFilter(&b.packer, "envoy.filters.listener.original_src", &originalsrcv3.OriginalSrc{Mark: originalSrcMark}),
 		},
 		SocketOptions: []*corev3.SocketOption{{

@@ -4,9 +4,11 @@ package envoyconfig
 
 import (
 	"net/netip"
+	"slices"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/ambient22/ambient22/internal/mesh"
@@ -40,14 +42,29 @@ func (b *builder) plaintextListener() *listenerv3.Listener {
 	return l
 }
 
-// tunnelChain ends a pod's tunnels with that pod's certificate.
+// tunnelChain ends a pod's tunnels with that pod's certificate, for those whom the
+// policies let in.
 func (b *builder) tunnelChain(w *mesh.Workload) *listenerv3.FilterChain {
+	ofConnection, ofRequest := b.tunnelPolicies(w)
 	return &listenerv3.FilterChain{
 		Name:             inboundChainName(w.IP),
 		FilterChainMatch: exactAddress(w.IP),
 		TransportSocket:  b.tunnelServerTLS(w),
-		Filters:          b.inboundHCM(),
+		Filters:          slices.Concat(ofConnection, b.inboundHCM(w.IP, ofRequest)),
 	}
+}
+
+// tunnelPolicies are the filters that decide who may open a tunnel to a pod. Where
+// a waypoint stands in front, it has done so already. The hardened profile decides
+// by the request in the tunnel, because only that says which port is called.
+func (b *builder) tunnelPolicies(w *mesh.Workload) ([]*listenerv3.Filter, []*hcmv3.HttpFilter) {
+	if identity := b.view.identity(w); b.view.represented[identity] {
+		return b.waypointRBAC(identity), nil
+	}
+	if b.options.Profile == Hardened {
+		return nil, b.httpRBAC(w, targetHeader(b.options.Dialect))
+	}
+	return b.networkRBAC(w), nil
 }
 
 // nativeChain hands tunnels on, unopened, to a pod that ends them itself.
@@ -59,12 +76,18 @@ func (b *builder) nativeChain(ip netip.Addr) *listenerv3.FilterChain {
 	}
 }
 
-// plaintextChain hands plain connections on to a pod.
+// plaintextChain hands plain connections on to a pod, if policies let them in.
+// Whether they had to come by a tunnel is only asked in the hardened profile.
 func (b *builder) plaintextChain(w *mesh.Workload) *listenerv3.FilterChain {
+	var strict []*listenerv3.Filter
+	if b.options.Profile == Hardened {
+		strict = b.strictMTLS(w)
+	}
+	deliver := b.tcpProxy(virtualInboundPlaintext, VirtualInboundCluster, "", nil)
 	return &listenerv3.FilterChain{
 		Name:             inboundChainName(w.IP),
 		FilterChainMatch: exactAddress(w.IP),
-		Filters:          b.tcpProxy(virtualInboundPlaintext, VirtualInboundCluster, "", nil),
+		Filters:          slices.Concat(strict, b.networkRBAC(w), deliver),
 	}
 }
 

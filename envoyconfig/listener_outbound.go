@@ -11,7 +11,9 @@ import (
 // through unchanged.
 func (b *builder) outboundListener() *listenerv3.Listener {
 	l := b.captureListener(OutboundListener, OutboundPort, outboundAnswerMark, "outbound", placeOutbound)
-	l.ListenerFilters = append(l.ListenerFilters, metadataFilter())
+	if b.options.Dialect == Istio116 {
+		l.ListenerFilters = append(l.ListenerFilters, metadataFilter())
+	}
 	passthrough := b.passthroughChain()
 	l.FilterChains = append(l.FilterChains, passthrough, b.blackHoleChain())
 	for i := range b.view.callers {

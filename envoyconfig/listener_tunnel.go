@@ -5,6 +5,7 @@ package envoyconfig
 import (
 	xdstypev3 "github.com/cncf/xds/go/xds/type/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	originaldstv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_dst/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -15,26 +16,41 @@ import (
 // address, its address the one that the tunnel cluster connects to.
 const setDstAddressType = "type.googleapis.com/istio.set_internal_dst_address.v1.Config"
 
-// tunnelListener is the internal listener through which one identity's service
-// traffic enters its tunnels (listing 12). There is one per identity of the mesh,
-// as in 2022, although only those of this node are ever called; the others name a
-// tunnel cluster that this node doesn't have.
-func (b *builder) tunnelListener(identity string) *listenerv3.Listener {
-	name := tunnelListenerPrefix + identity
+// tunnelListeners are the internal listeners through which one identity's service
+// traffic enters its tunnels. They exist for every identity of the mesh, as in
+// 2022, although only those of this node are ever called; the others name a tunnel
+// cluster that this node doesn't have.
+func (b *builder) tunnelListeners(identity string) []*listenerv3.Listener {
+	listeners := []*listenerv3.Listener{b.tunnelListener(tunnelListenerPrefix+identity, tunnelClusterPrefix+identity)}
+	if b.options.Dialect == Upstream {
+		// There the port comes from the cluster, not from the endpoint, so pods of
+		// this node take another way.
+		local := b.tunnelListener(localTunnelListenerPrefix+identity, podLocalTunnelClusterPrefix+identity)
+		listeners = append(listeners, local)
+	}
+	return listeners
+}
+
+// tunnelListener puts each connection into a tunnel of one cluster (listing 12).
+func (b *builder) tunnelListener(name, cluster string) *listenerv3.Listener {
 	return &listenerv3.Listener{
 		Name:              name,
 		UseOriginalDst:    wrapperspb.Bool(false),
 		ListenerSpecifier: &listenerv3.Listener_InternalListener{InternalListener: &listenerv3.Listener_InternalListenerConfig{}},
-		ListenerFilters:   b.setDstAddress,
+		ListenerFilters:   b.fromMetadata,
 		FilterChains: []*listenerv3.FilterChain{{
-			Filters: b.tcpProxy(name, tunnelClusterPrefix+identity, placeTunnel, b.byMetadata),
+			Filters: b.tcpProxy(name, cluster, placeTunnel, b.byMetadata),
 		}},
 	}
 }
 
-// setDstAddressFilter carries its configuration as a TypedStruct, because the
-// filter's own message is known to Istio's proxy only.
-func setDstAddressFilter(p *packer) []*listenerv3.ListenerFilter {
+// addressFromMetadata is the listener filter that gives a connection the address
+// in the endpoint's metadata. Istio's carries its configuration as a TypedStruct,
+// because the filter's own message is known to Istio's proxy only.
+func addressFromMetadata(p *packer, d Dialect) []*listenerv3.ListenerFilter {
+	if d == Upstream {
+		return []*listenerv3.ListenerFilter{listenerFilter(p, originalDstFilter, &originaldstv3.OriginalDst{})}
+	}
 	return []*listenerv3.ListenerFilter{listenerFilter(p, "set_dst_address", &xdstypev3.TypedStruct{
 		TypeUrl: setDstAddressType,
 		Value:   &structpb.Struct{},

@@ -45,6 +45,11 @@ const (
 	BlackHoleInboundPlaintextChain = "blackhole inbound plaintext"
 )
 
+// originalDstFilter is the listener filter that finds out which address a
+// connection was for, and in the upstream dialect the metadata namespace in which
+// an endpoint tells it so.
+const originalDstFilter = "envoy.filters.listener.original_dst"
+
 // What is not served as a cluster but by the proxy's bootstrap or SDS.
 const (
 	SDSCluster   = "sds-grpc"                                 // the bootstrap's cluster that secrets come from
@@ -65,6 +70,7 @@ const (
 	podTunnelClusterPrefix      = "outbound_pod_tunnel_clus_"
 	podLocalTunnelClusterPrefix = "outbound_pod_local_tunnel_clus_"
 	tunnelListenerPrefix        = "outbound_tunnel_lis_"
+	localTunnelListenerPrefix   = "outbound_local_tunnel_lis_" // in the upstream dialect only
 )
 
 // serviceName names chain, statistics and cluster of one service port as one

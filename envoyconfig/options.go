@@ -11,33 +11,86 @@ type Options struct {
 	// ProxyID is that ztunnel, <pod name>.<namespace>, as its workload metadata
 	// repeats it. Empty while no ztunnel is active on the node.
 	ProxyID string
-	// Profile is the form of the resources.
+	// Profile is how careful the resources are.
 	Profile Profile
+	// Dialect is whose proxy must understand them.
+	Dialect Dialect
 }
 
-// Profile is a form of the configuration. The zero value is Article.
+// check refuses numbers that are no profile and no dialect.
+func (o Options) check() error {
+	if _, err := ParseProfile(o.Profile.String()); err != nil {
+		return err
+	}
+	_, err := ParseDialect(o.Dialect.String())
+	return err
+}
+
+// Profile is how careful the configuration is. The zero value is Article.
 type Profile int
 
-// Article is the configuration as the article's listings show it, with the
-// weaknesses it had then (see Holes).
-const Article Profile = 0
+// The profiles.
+const (
+	// Article is the configuration as the article's listings show it, with the
+	// weaknesses it had then (see Holes).
+	Article Profile = iota
+	// Hardened closes them: both ends of a tunnel check each other, a tunnel leads
+	// to the pod it was opened to and nowhere else, policies see the port that is
+	// called, and plain connections are refused where mutual TLS is demanded.
+	Hardened
+)
 
 // String is the profile's name on a command line.
 func (p Profile) String() string {
-	if p == Article {
+	switch p {
+	case Article:
 		return "article"
+	case Hardened:
+		return "hardened"
 	}
 	return fmt.Sprintf("profile %d", int(p))
 }
 
-// Holes says, one sentence each, what this profile leaves open that a careful
-// operator would expect to be closed. A controller logs them when it starts.
-func (p Profile) Holes() []string {
-	return []string{
-		"inbound tunnels are accepted without a client certificate: a peer that presents none is not refused",
-		"outbound tunnels check nobody's certificate: whoever answers on a pod's address and port 15008 is taken for that pod",
-		"the caller of an inbound tunnel names the address it is connected to (x-envoy-original-dst-host), and any address is accepted, not only the pod's own",
-		"plain connections to a pod are delivered from port 15006 whatever a policy demands about mutual TLS",
-		"authorization policies are not enforced: no listener carries an RBAC filter yet",
+// ParseProfile is the profile of a name. The error names those there are.
+func ParseProfile(name string) (Profile, error) {
+	for _, p := range []Profile{Article, Hardened} {
+		if name == p.String() {
+			return p, nil
+		}
 	}
+	return Article, fmt.Errorf("%q is neither article nor hardened", name)
+}
+
+// Dialect is whose proxy the configuration is written for. The zero value is
+// Istio116.
+type Dialect int
+
+// The dialects.
+const (
+	// Istio116 is understood by the Envoy in Istio's proxy image of release 1.16,
+	// which has two listener filters that no other has.
+	Istio116 Dialect = iota
+	// Upstream is understood by Envoy as its own project releases it, from 1.28.
+	Upstream
+)
+
+// String is the dialect's name on a command line.
+func (d Dialect) String() string {
+	switch d {
+	case Istio116:
+		return "istio-1.16"
+	case Upstream:
+		return "upstream"
+	}
+	return fmt.Sprintf("dialect %d", int(d))
+}
+
+// ParseDialect is the dialect of a name. The error names those there are.
+func ParseDialect(name string) (Dialect, error) {
+	for _, d := range []Dialect{Istio116, Upstream} {
+		if name == d.String() {
+			return d, nil
+		}
+	}
+	return Istio116, fmt.Errorf("%q is neither istio-1.16 nor upstream", name)
 }

@@ -9,6 +9,16 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
+// targetHeader is the header in which the ztunnel at the end of a tunnel looks for
+// the address it is for. The callers send both, so ztunnels of different dialects
+// understand each other.
+func targetHeader(d Dialect) string {
+	if d == Upstream {
+		return ":authority"
+	}
+	return originalDstHeader
+}
+
 // originalDstHeader tells the ztunnel at the other end which address the tunnel
 // is for.
 const originalDstHeader = "x-envoy-original-dst-host"
@@ -34,15 +44,22 @@ func tunnelByAddress() *tcpproxyv3.TcpProxy_TunnelingConfig {
 
 // tunnelByMetadata opens a tunnel for the address in the endpoint's metadata,
 // which internal_upstream hands over to the internal listener (listing 12).
-func tunnelByMetadata() *tcpproxyv3.TcpProxy_TunnelingConfig {
+// The upstream dialect has made it the connection's own address by then.
+func tunnelByMetadata(d Dialect) *tcpproxyv3.TcpProxy_TunnelingConfig {
+	if d == Upstream {
+		return tunnelByAddress()
+	}
 	return tunneling("%DYNAMIC_METADATA(tunnel:destination)%", `%DYNAMIC_METADATA(["tunnel", "destination"])%`)
 }
 
 // tunnelToWaypoint opens a tunnel for the address that the client called and tells
 // the waypoint which workload called, of which the certificate tells no more than
-// the identity.
-func tunnelToWaypoint() *tcpproxyv3.TcpProxy_TunnelingConfig {
+// the identity. The upstream dialect has no filter that knows.
+func tunnelToWaypoint(d Dialect) *tcpproxyv3.TcpProxy_TunnelingConfig {
 	t := tunnelByAddress()
+	if d == Upstream {
+		return t
+	}
 	t.HeadersToAdd = append(t.HeadersToAdd, header("baggage", `%DYNAMIC_METADATA(["`+MetadataName+`", "baggage"])%`))
 	return t
 }

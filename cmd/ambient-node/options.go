@@ -20,6 +20,7 @@ import (
 // options are the flags, as they are typed.
 type options struct {
 	mesh meshflags.Flags
+	form meshflags.Form
 
 	iptables   string
 	tunnel     string
@@ -48,6 +49,7 @@ func (o *options) nodeFlags(f *pflag.FlagSet) {
 
 // serveFlags are those of the running controller.
 func (o *options) serveFlags(f *pflag.FlagSet) {
+	o.form.Register(f)
 	f.DurationVar(&o.resync, "resync", 30*time.Second, "how often the kernel is compared with the plan when nothing changed")
 	f.StringVar(&o.xdsSocket, "xds-socket", "/run/ambient22/xds.sock", "Unix socket on which xDS and SDS are served")
 	f.UintSliceVar(&o.xdsAllowUID, "xds-allow-uid", []uint{0}, "user id that may connect to the socket (repeatable)")

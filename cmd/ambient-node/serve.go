@@ -17,7 +17,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/ambient22/ambient22/envoyconfig"
 	"github.com/ambient22/ambient22/internal/agent"
 	"github.com/ambient22/ambient22/internal/ca"
 	"github.com/ambient22/ambient22/internal/manifest"
@@ -33,8 +32,9 @@ func serve(ctx context.Context, o *options, logs io.Writer) error {
 	signal.Ignore(syscall.SIGPIPE)
 	settings, tunnel, err1 := o.nodeOptions()
 	source, err2 := o.mesh.Options()
-	log, err3 := o.logger(logs)
-	if err := errors.Join(err1, err2, err3, o.checkServe()); err != nil {
+	form, err3 := o.form.Options()
+	log, err4 := o.logger(logs)
+	if err := errors.Join(err1, err2, err3, err4, o.checkServe()); err != nil {
 		return err
 	}
 	release, err := agent.Lock(o.stateDir)
@@ -56,14 +56,14 @@ func serve(ctx context.Context, o *options, logs io.Writer) error {
 	defer node.Close()
 	server := xds.New(xds.Config{Secrets: authority, AllowUIDs: o.uids(), Log: log, Registerer: registry})
 	controller := agent.New(agent.Config{
-		NodeName: o.mesh.Node, Tunnel: tunnel, TunnelPort: o.tunnelPort, Resync: o.resync,
+		NodeName: o.mesh.Node, Form: form, Tunnel: tunnel, TunnelPort: o.tunnelPort, Resync: o.resync,
 		Source: func(ctx context.Context, deliver func(*mesh.Snapshot, error)) error {
 			return manifest.Watch(ctx, o.mesh.Manifests, source, deliver)
 		},
 		Node: node, XDS: server, Identities: authority, Log: log, Metrics: agent.NewMetrics(registry),
 	})
-	for _, hole := range envoyconfig.Article.Holes() {
-		log.Warn("open by design of the article profile", "hole", hole)
+	for _, hole := range form.Holes() {
+		log.Warn("open in this profile", "profile", form.Profile.String(), "dialect", form.Dialect.String(), "hole", hole)
 	}
 	log.Info("starting", "node", o.mesh.Node, "manifests", o.mesh.Manifests, "tunnel", o.tunnel, "xds", o.xdsSocket)
 	err = together(ctx,

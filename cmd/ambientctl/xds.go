@@ -32,6 +32,7 @@ func kinds(r *envoyconfig.Resources) map[string][]*envoyconfig.Resource {
 // renderFlags are the options of xds render, as they are typed.
 type renderFlags struct {
 	mesh meshflags.Flags
+	form meshflags.Form
 	kind string
 }
 
@@ -54,13 +55,16 @@ same mesh gives the same text, so it can be kept and compared.`,
 		},
 	}
 	o.mesh.Register(c.Flags())
+	o.form.Register(c.Flags())
 	c.Flags().StringVar(&o.kind, "kind", "", "listeners, clusters, endpoints or extensions (required)")
 	return c
 }
 
 // render builds the node's resources and prints those of one kind.
 func (o *renderFlags) render() ([]byte, error) {
-	source, err := o.mesh.Options()
+	source, err1 := o.mesh.Options()
+	options, err2 := o.form.Options()
+	err := errors.Join(err1, err2)
 	if _, known := kinds(&envoyconfig.Resources{})[o.kind]; !known {
 		err = errors.Join(err, fmt.Errorf("--kind: %q is none of listeners, clusters, endpoints and extensions", o.kind))
 	}
@@ -71,7 +75,7 @@ func (o *renderFlags) render() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	options := envoyconfig.Options{Node: o.mesh.Node, ProxyID: snapshot.ProxyID(o.mesh.Node)}
+	options.Node, options.ProxyID = o.mesh.Node, snapshot.ProxyID(o.mesh.Node)
 	resources, err := envoyconfig.Build(snapshot, options)
 	if err != nil {
 		return nil, err

@@ -42,6 +42,7 @@ type Identities interface {
 // Config is one node's agent.
 type Config struct {
 	NodeName   string
+	Form       envoyconfig.Options // how the ztunnel is served; its Node and ProxyID are not used
 	Tunnel     geneve.Kind
 	TunnelPort uint16
 	Resync     time.Duration // how often the kernel is compared with the plan without a change
@@ -74,10 +75,11 @@ type State struct {
 
 // New returns an agent that does nothing until Run.
 func New(c Config) *Agent {
+	c.Form.Node = c.NodeName
 	return &Agent{
 		Config:  c,
 		wake:    make(chan struct{}, 1),
-		builder: envoyconfig.NewBuilder(envoyconfig.Options{Node: c.NodeName}),
+		builder: envoyconfig.NewBuilder(c.Form),
 	}
 }
 
