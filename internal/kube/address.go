@@ -8,9 +8,10 @@ import (
 )
 
 var (
-	errNotIP  = errors.New("is not an IP address")
-	errIPv6   = errors.New("is an IPv6 address, and this data path carries IPv4 only")
-	errNoHost = errors.New("is no address that a host can have")
+	errNotRange = errors.New("is not a range of IP addresses")
+	errNotIP    = errors.New("is not an IP address")
+	errIPv6     = errors.New("is an IPv6 address, and this data path carries IPv4 only")
+	errNoHost   = errors.New("is no address that a host can have")
 )
 
 // parseIPv4 reads the address of one host.

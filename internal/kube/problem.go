@@ -20,11 +20,13 @@ func (r Ref) String() string {
 
 // Kinds of objects that make up a mesh.
 const (
-	KindNode          = "Node"
-	KindNamespace     = "Namespace"
-	KindPod           = "Pod"
-	KindService       = "Service"
-	KindEndpointSlice = "EndpointSlice"
+	KindNode                = "Node"
+	KindNamespace           = "Namespace"
+	KindPod                 = "Pod"
+	KindService             = "Service"
+	KindEndpointSlice       = "EndpointSlice"
+	KindAuthorizationPolicy = "AuthorizationPolicy"
+	KindPeerAuthentication  = "PeerAuthentication"
 )
 
 // Problem is one reason why an object, or a part of it, can't be used.

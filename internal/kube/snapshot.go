@@ -19,11 +19,13 @@ import (
 // Objects are all objects of a cluster that bear on the data path. They are only
 // read.
 type Objects struct {
-	Nodes          []*corev1.Node
-	Namespaces     []*corev1.Namespace
-	Pods           []*corev1.Pod
-	Services       []*corev1.Service
-	EndpointSlices []*discoveryv1.EndpointSlice
+	Nodes                 []*corev1.Node
+	Namespaces            []*corev1.Namespace
+	Pods                  []*corev1.Pod
+	Services              []*corev1.Service
+	EndpointSlices        []*discoveryv1.EndpointSlice
+	AuthorizationPolicies []*AuthorizationPolicy
+	PeerAuthentications   []*PeerAuthentication
 }
 
 // Snapshot makes the mesh out of its objects, and names everything that had to be
@@ -37,6 +39,8 @@ func Snapshot(o Objects, opt Options) (*mesh.Snapshot, []Problem) {
 	b.addNamespaces(o.Namespaces)
 	b.addPods(o.Pods)
 	b.addServices(o.Services, o.EndpointSlices)
+	b.addPolicies(o.AuthorizationPolicies)
+	b.addPeerAuthentications(o.PeerAuthentications)
 	b.snapshot.Sort()
 	sortProblems(b.problems)
 	return b.snapshot, b.problems
