@@ -17,15 +17,21 @@ import (
 )
 
 // TestRandomMeshes builds meshes of every shape: each is valid and consistent
-// (Build sees to it), and the same bytes come out in whatever order things go in.
+// in every form, and the same bytes come out in whatever order things go in.
 func TestRandomMeshes(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(80) {
 		random := rand.New(rand.NewPCG(seed, 22))
 		s := randomMesh(random, 1+random.IntN(4), random.IntN(30), random.IntN(15))
-		options := envoyconfig.Options{Node: "node-0", ProxyID: "ztunnel-x.istio-system"}
+		options := envoyconfig.Options{
+			Node: "node-0", ProxyID: "ztunnel-x.istio-system",
+			Profile: envoyconfig.Profile(seed % 2), Dialect: envoyconfig.Dialect(seed / 2 % 2),
+		}
 		first, err := envoyconfig.Build(s, options)
 		if err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
+		}
+		if err := first.Verify(); err != nil {
+			t.Fatalf("seed %d, %s, %s: %v", seed, options.Profile, options.Dialect, err)
 		}
 		for range 3 {
 			shuffle(random, s)
@@ -99,51 +105,16 @@ func shuffle(random *rand.Rand, s *mesh.Snapshot) {
 	mix(len(s.Nodes), func(i, j int) { s.Nodes[i], s.Nodes[j] = s.Nodes[j], s.Nodes[i] })
 	mix(len(s.Workloads), func(i, j int) { s.Workloads[i], s.Workloads[j] = s.Workloads[j], s.Workloads[i] })
 	mix(len(s.Services), func(i, j int) { s.Services[i], s.Services[j] = s.Services[j], s.Services[i] })
+	mix(len(s.Policies), func(i, j int) { s.Policies[i], s.Policies[j] = s.Policies[j], s.Policies[i] })
+	mix(len(s.PeerAuthentications), func(i, j int) {
+		s.PeerAuthentications[i], s.PeerAuthentications[j] = s.PeerAuthentications[j], s.PeerAuthentications[i]
+	})
 	for _, service := range s.Services {
 		for _, p := range service.Ports {
 			mix(len(p.Endpoints), func(i, j int) { p.Endpoints[i], p.Endpoints[j] = p.Endpoints[j], p.Endpoints[i] })
 		}
 		mix(len(service.Ports), func(i, j int) { service.Ports[i], service.Ports[j] = service.Ports[j], service.Ports[i] })
 	}
-}
-
-func randomMesh(random *rand.Rand, nodes, pods, services int) *mesh.Snapshot {
-	s := &mesh.Snapshot{TrustDomain: "cluster.local"}
-	for i := range nodes {
-		s.Nodes = append(s.Nodes, mesh.Node{Name: fmt.Sprintf("node-%d", i), InternalIP: address(192, i)})
-	}
-	classes := []mesh.Class{mesh.InMesh, mesh.InMesh, mesh.InMesh, mesh.OptedOut, mesh.Outside, mesh.Waypoint, mesh.Ztunnel}
-	for i := range pods {
-		n := random.IntN(nodes)
-		w := pod(s.Nodes[n].Name, fmt.Sprintf("pod-%d", i), fmt.Sprintf("sa-%d", random.IntN(5)), address(10, i).String(), random.IntN(3))
-		w.Class = classes[random.IntN(len(classes))]
-		if random.IntN(6) == 0 {
-			w.HostNetwork, w.IP = true, s.Nodes[n].InternalIP
-		}
-		s.Workloads = append(s.Workloads, w)
-	}
-	for i := range services {
-		s.Services = append(s.Services, randomService(random, i, pods))
-	}
-	return s
-}
-
-func randomService(random *rand.Rand, i, pods int) mesh.Service {
-	svc := mesh.Service{Namespace: fmt.Sprintf("ns-%d", i%3), Name: fmt.Sprintf("svc-%d", i)}
-	if random.IntN(5) > 0 {
-		svc.VIP = address(172, i)
-	}
-	for n := range random.IntN(4) {
-		p := mesh.ServicePort{Name: fmt.Sprintf("port-%d", n), Number: uint16(80 + n)}
-		for range random.IntN(5) {
-			e := mesh.Endpoint{IP: address(10, random.IntN(pods+5)), Port: 8080}
-			if !slices.Contains(p.Endpoints, e) {
-				p.Endpoints = append(p.Endpoints, e)
-			}
-		}
-		svc.Ports = append(svc.Ports, p)
-	}
-	return svc
 }
 
 // address is the n-th address of a range.
