@@ -4,92 +4,176 @@ package xds
 
 import (
 	"fmt"
+	"net/netip"
 	"runtime"
-	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/ambient22/ambient22/envoyconfig"
+	"github.com/ambient22/ambient22/internal/mesh"
 )
 
-// BenchmarkOneEndpoint changes one endpoint among many and waits until a delta
-// proxy has it: what it costs to take the set over, to find the change, and to
-// bring it to the wire.
-func BenchmarkOneEndpoint(b *testing.B) {
-	for _, size := range []int{1_000, 10_000, 100_000} {
-		b.Run(fmt.Sprintf("clusters=%d", size), func(b *testing.B) {
-			s, w := start(b), newWorld(b)
-			for i := range size {
-				w.addCluster(fmt.Sprintf("spiffe://cluster.local/ns/default/sa/sleep_to_http_service-%06d.default.svc.cluster.local_outbound_internal", i))
-			}
-			r := w.resources()
-			if err := s.Set(r); err != nil {
+// BenchmarkServiceChange changes the endpoints of one service in a mesh of 101
+// identities, and waits until a proxy has the 101 assignments that differ. The
+// proxy subscribes as Envoy does: to all clusters, then to the endpoints of each
+// by name. Building the resources is not part of the time.
+func BenchmarkServiceChange(b *testing.B) {
+	for _, services := range []int{10, 100, 1000} {
+		for _, protocol := range []string{"delta", "sotw"} {
+			b.Run(fmt.Sprintf("%s/clusters=%d", protocol, 101*services), func(b *testing.B) {
+				s := start(b)
+				builder := envoyconfig.NewBuilder(envoyconfig.Options{Node: "node"})
+				states := [2]*envoyconfig.Resources{}
+				for i := range states {
+					var err error
+					if states[i], err = builder.Update(flatMesh(101, services, i), "ztunnel.istio-system"); err != nil {
+						b.Fatal(err)
+					}
+				}
+				set := func(i int) {
+					if err := s.Set(states[i%2]); err != nil {
+						b.Fatal(err)
+					}
+				}
+				set(0)
+				begun := time.Now()
+				next := follow(b, s, protocol, states[0])
+				first := time.Since(begun)
+				bytes, sent := s.metric("push_bytes_total", "endpoint"), s.metric("pushes_total", "cluster")+s.metric("pushes_total", "listener")
+				b.ReportAllocs()
+				for i := 1; b.Loop(); i++ {
+					set(i)
+					for got := 0; got < 101; {
+						got += next()
+					}
+				}
+				if again := s.metric("pushes_total", "cluster") + s.metric("pushes_total", "listener"); again != sent {
+					b.Errorf("%v responses of clusters and listeners", again-sent)
+				}
+				b.ReportMetric(float64(b.Elapsed().Microseconds())/1000/float64(b.N), "ms/change")
+				b.ReportMetric((s.metric("push_bytes_total", "endpoint")-bytes)/float64(b.N), "bytes/change")
+				b.ReportMetric(101, "resources/change")
+				b.ReportMetric(first.Seconds(), "s/first")
+			})
+		}
+	}
+}
+
+// follow subscribes to everything as Envoy does and takes it in. It returns a
+// function that takes the next response of endpoints and counts them.
+func follow(b *testing.B, s *running, protocol string, r *envoyconfig.Resources) (next func() int) {
+	b.Helper()
+	names := make([]string, len(r.Endpoints))
+	for i, e := range r.Endpoints {
+		names[i] = e.Name
+	}
+	if protocol == "sotw" {
+		c := s.sotw()
+		take := func(names ...string) int {
+			a := c.next()
+			c.send(ack(a, names...))
+			return len(a.Resources)
+		}
+		c.send(ask(clusters))
+		take()
+		c.send(ask(endpoints, names...))
+		take(names...)
+		c.send(ask(listeners))
+		take()
+		return func() int { return take(names...) }
+	}
+	c := s.delta()
+	all := func(total int) {
+		for got := 0; got < total; {
+			_, a := take(c)
+			got += len(a.Resources)
+		}
+	}
+	c.send(subscribe(clusters))
+	all(len(r.Clusters))
+	c.send(subscribe(endpoints, names...))
+	all(len(names))
+	c.send(subscribe(listeners))
+	all(len(r.Listeners))
+	return func() int { _, a := take(c); return len(a.Resources) }
+}
+
+// flatMesh has so many identities, one pod each, and so many services of two
+// endpoints on another node. Variant differs in one endpoint of one service.
+func flatMesh(identities, services, variant int) *mesh.Snapshot {
+	ip := func(first, n int) netip.Addr {
+		return netip.AddrFrom4([4]byte{byte(first), byte(n >> 16), byte(n >> 8), byte(n)})
+	}
+	s := &mesh.Snapshot{TrustDomain: mesh.DefaultTrustDomain, Nodes: []mesh.Node{
+		{Name: "node", InternalIP: ip(192, 1)}, {Name: "other", InternalIP: ip(192, 2)},
+	}}
+	for i := range identities {
+		name, node := fmt.Sprintf("pod-%05d", i), "other"
+		if i == 0 {
+			node = "node"
+		}
+		s.Workloads = append(s.Workloads, mesh.Workload{
+			UID: name, Namespace: "default", Name: name, ServiceAccount: name, Node: node, IP: ip(10, i), Ready: true, Class: mesh.InMesh,
+		})
+	}
+	for i := range services {
+		e := []mesh.Endpoint{{IP: ip(10, 2*i%identities), Port: 8080}, {IP: ip(10, (2*i+1)%identities), Port: 8080}}
+		if i == services/2 && variant > 0 {
+			e = e[:1]
+		}
+		s.Services = append(s.Services, mesh.Service{
+			Namespace: "default", Name: fmt.Sprintf("service-%06d", i), VIP: ip(172, i),
+			Ports: []mesh.ServicePort{{Name: "http", Number: 80, Endpoints: e}},
+		})
+	}
+	return s
+}
+
+// BenchmarkLargeListener sends one listener of 430 MB to one proxy, which is made
+// of 600,000 parts or of one, and reports the time and how much memory server and
+// client together had taken from the system for it; the client takes twice the
+// size, as it puts the frames together.
+func BenchmarkLargeListener(b *testing.B) {
+	const size = 430 << 20
+	for _, parts := range []int{1, 600_000, 6_000_000} {
+		b.Run(fmt.Sprintf("parts=%d", parts), func(b *testing.B) {
+			s := start(b)
+			if err := s.Set(largeListener(b, size, parts)); err != nil {
 				b.Fatal(err)
 			}
-			c := s.delta()
-			c.send(subscribe(clusters))
-			for got := 0; got < len(r.Clusters); {
-				_, a := take(c)
-				got += len(a.Resources)
-			}
-			var names []string
-			for _, e := range r.Endpoints {
-				names = append(names, e.Name)
-			}
-			c.send(subscribe(endpoints, names...))
-			for got := 0; got < len(r.Endpoints); {
-				_, a := take(c)
-				got += len(a.Resources)
-			}
-			name := r.Endpoints[size/2].Name
+			b.SetBytes(size)
 			b.ReportAllocs()
-			for i := 0; b.Loop(); i++ {
-				next := *r
-				next.Endpoints = slices.Clone(r.Endpoints)
-				next.Endpoints[size/2] = w.pack(name, assignment(name, fmt.Sprintf("10.4.%d.%d", i>>8&255, i&255)))
-				if err := s.Set(&next); err != nil {
-					b.Fatal(err)
+			for b.Loop() {
+				c := s.sotw()
+				c.send(ask(listeners))
+				if a := c.next(); len(a.Resources) != 1 {
+					b.Fatalf("%d listeners", len(a.Resources))
 				}
-				wantDelta(c, "endpoint "+name)
+				c.close()
 			}
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			b.ReportMetric(float64(m.Sys)/(1<<20), "MB-from-OS")
 		})
 	}
 }
 
-// BenchmarkLargeListeners sends 400 MB of listeners to one proxy and reports how
-// much memory the server and this client took for it.
-func BenchmarkLargeListeners(b *testing.B) {
-	const count, each = 100, 4 << 20
-	s := start(b)
-	r := largeListeners(b, count, each)
-	if err := s.Set(r); err != nil {
-		b.Fatal(err)
-	}
-	b.SetBytes(count * each)
-	for b.Loop() {
-		c := s.sotw()
-		c.send(ask(listeners))
-		if a := c.next(); len(a.Resources) != count {
-			b.Fatalf("%d listeners", len(a.Resources))
-		}
-		c.close()
-		runtime.GC()
-	}
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	b.ReportMetric(float64(m.Sys)/(1<<20), "MB-from-OS")
-}
-
-// largeListeners are listeners whose names' length makes their size.
-func largeListeners(b *testing.B, count, size int) *envoyconfig.Resources {
+// largeListener is a listener of that size, cut into parts that lie in different
+// places.
+func largeListener(b *testing.B, size, parts int) *envoyconfig.Resources {
 	w := newWorld(b)
-	w.clusters, w.addresses, w.listeners = nil, nil, nil
+	w.clusters, w.addresses, w.listeners, w.secrets, w.extension = nil, nil, nil, nil, ""
+	l := w.listener("large", "")
+	l.FilterChains = nil
+	l.StatPrefix = strings.Repeat("x", size)
 	r := w.resources()
-	for i := range count {
-		name := fmt.Sprintf("%03d", i)
-		l := w.listener(name, "")
-		l.FilterChains = nil
-		l.StatPrefix = string(make([]byte, size))
-		r.Listeners = append(r.Listeners, w.pack(name, l))
+	large := w.pack(l.Name, l)
+	whole := large.Wire[0]
+	large.Wire = make(envoyconfig.Wire, 0, parts)
+	for i := range parts {
+		large.Wire = append(large.Wire, append([]byte(nil), whole[len(whole)*i/parts:len(whole)*(i+1)/parts]...))
 	}
+	r.Listeners = append(r.Listeners, large)
 	return r
 }

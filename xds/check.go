@@ -35,45 +35,38 @@ func (p problems) err() error {
 	return errors.Join(p...)
 }
 
-// merge makes a kind's table from its resources, and lists the names that differ
-// from before. A resource that is already served has been checked, and keeps its
-// entry.
-func (p *problems) merge(k kind, before []*entry, resources []*envoyconfig.Resource) (table, []string) {
-	byName := func(a, b *envoyconfig.Resource) int { return strings.Compare(a.Name, b.Name) }
-	if !slices.IsSortedFunc(resources, byName) {
-		resources = slices.SortedFunc(slices.Values(resources), byName)
+// checked is a list of unknown origin as a table takes it: sorted, and every
+// resource looked at. One that is served already has been checked, and is replaced
+// by what is served, so that the older one's memory is not held beside the new.
+func (p *problems) checked(k kind, served *table, list []*envoyconfig.Resource) []*envoyconfig.Resource {
+	if slices.Contains(list, nil) {
+		p.add("checking %ss: one of them is nil", k)
+		return served.list
 	}
-	var changed []string
-	var total sum
-	entries := make([]*entry, 0, len(resources))
-	for i, r := range resources {
-		if i > 0 && r.Name == resources[i-1].Name {
+	if !sameList(served.list, list) {
+		list = slices.Clone(list)
+		slices.SortStableFunc(list, func(a, b *envoyconfig.Resource) int { return strings.Compare(a.Name, b.Name) })
+	}
+	old := served.list
+	for i, r := range list {
+		if i > 0 && r.Name == list[i-1].Name {
 			p.add("checking %ss: %q is there twice", k, r.Name)
 			continue
 		}
-		for len(before) > 0 && before[0].name < r.Name {
-			changed = append(changed, before[0].name)
-			before = before[1:]
+		for len(old) > 0 && old[0].Name < r.Name {
+			old = old[1:]
 		}
-		var e *entry
-		if len(before) > 0 && before[0].name == r.Name {
-			e, before = before[0], before[1:]
-		}
-		if e == nil || e.version != r.Version {
+		switch {
+		case len(old) > 0 && old[0] == r:
+		case len(old) > 0 && old[0].Name == r.Name && old[0].Version == r.Version:
+			list[i] = old[0]
+		default:
 			if err := check(k, r); err != nil {
 				p.add("checking %s %q: %w", k, r.Name, err)
-				continue
 			}
-			e = newEntry(r)
-			changed = append(changed, r.Name)
 		}
-		entries = append(entries, e)
-		total.add(e.sum)
 	}
-	for _, e := range before {
-		changed = append(changed, e.name)
-	}
-	return table{entries: entries, version: total.version()}, changed
+	return list
 }
 
 // check says what is wrong with one resource.

@@ -102,7 +102,7 @@ func (m *metrics) answered(k kind, after time.Duration) {
 
 func (m *metrics) serving(s *snapshot) {
 	for k := range resourceKinds {
-		m.resources.WithLabelValues(k.String()).Set(float64(len(s.tables[k].entries)))
+		m.resources.WithLabelValues(k.String()).Set(float64(len(s.tables[k].list)))
 	}
-	m.resources.WithLabelValues(secrets.String()).Set(float64(len(s.identities)))
+	m.resources.WithLabelValues(secrets.String()).Set(float64(len(s.names.identities)))
 }

@@ -45,7 +45,7 @@ type secretStore struct {
 
 type madeSecret struct {
 	identity string
-	entry    *entry
+	secret   *envoyconfig.Resource
 }
 
 func newSecretStore(source SecretSource) *secretStore {
@@ -54,26 +54,26 @@ func newSecretStore(source SecretSource) *secretStore {
 
 // get is the secret of that name; nil where the node's ztunnel may not have it.
 // An error says that it may, but that there is none now.
-func (s *secretStore) get(snap *snapshot, name string) (*entry, error) {
-	identity, allowed := snap.identities[name]
+func (s *secretStore) get(snap *snapshot, name string) (*envoyconfig.Resource, error) {
+	identity, allowed := snap.names.identities[name]
 	if s.source == nil || !allowed && name != envoyconfig.RootCASecret {
 		return nil, nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if m, ok := s.made[name]; ok && m.identity == identity {
-		return m.entry, nil
+		return m.secret, nil
 	}
-	e, err := s.make(name, identity)
+	made, err := s.make(name, identity)
 	if err != nil {
 		return nil, err
 	}
-	s.made[name] = madeSecret{identity: identity, entry: e}
-	return e, nil
+	s.made[name] = madeSecret{identity: identity, secret: made}
+	return made, nil
 }
 
 // make asks the source and marshals its answer.
-func (s *secretStore) make(name, identity string) (*entry, error) {
+func (s *secretStore) make(name, identity string) (*envoyconfig.Resource, error) {
 	secret := &tlsv3.Secret{Name: name}
 	if name == envoyconfig.RootCASecret {
 		secret.Type = &tlsv3.Secret_ValidationContext{ValidationContext: &tlsv3.CertificateValidationContext{
@@ -97,9 +97,9 @@ func (s *secretStore) make(name, identity string) (*entry, error) {
 		return nil, fmt.Errorf("marshalling secret %q: %w", name, err)
 	}
 	digest := sha256.Sum256(value)
-	return newEntry(&envoyconfig.Resource{
+	return &envoyconfig.Resource{
 		Name: name, Version: hex.EncodeToString(digest[:16]), Type: envoyconfig.SecretType, Wire: envoyconfig.Wire{value},
-	}), nil
+	}, nil
 }
 
 func inline(data []byte) *corev3.DataSource {
@@ -118,13 +118,13 @@ func (s *secretStore) changed() {
 func (s *secretStore) retain(snap *snapshot) {
 	s.mu.Lock()
 	maps.DeleteFunc(s.made, func(name string, _ madeSecret) bool {
-		_, allowed := snap.identities[name]
+		_, allowed := snap.names.identities[name]
 		return !allowed && name != envoyconfig.RootCASecret
 	})
 	s.mu.Unlock()
 	if r, ok := s.source.(retainer); ok {
-		identities := make(map[string]bool, len(snap.identities))
-		for _, identity := range snap.identities {
+		identities := make(map[string]bool, len(snap.names.identities))
+		for _, identity := range snap.names.identities {
 			identities[identity] = true
 		}
 		list := make([]string, 0, len(identities))

@@ -109,7 +109,9 @@ func (s *Server) Set(r *envoyconfig.Resources) error {
 	s.current = next
 	s.notify()
 	s.mu.Unlock()
-	s.secrets.retain(next)
+	if old == nil || old.names.generation != next.names.generation {
+		s.secrets.retain(next)
+	}
 	s.metrics.sets.WithLabelValues(setTaken).Inc()
 	s.metrics.serving(next)
 	return nil

@@ -226,7 +226,7 @@ func TestWireForm(t *testing.T) {
 	w := newWorld(t)
 	small := w.pack("small", assignment("small", "10.0.0.1"))
 	large := &envoyconfig.Resource{Name: "large", Version: "v2", Type: envoyconfig.ListenerType, Wire: envoyconfig.Wire{
-		[]byte(strings.Repeat("x", 3*shareFrom)),
+		[]byte(strings.Repeat("x", 30*shareFrom)),
 	}}
 	parts := &envoyconfig.Resource{Name: "parts", Version: "v2", Type: envoyconfig.ListenerType, Wire: envoyconfig.Wire{
 		[]byte("few"), large.Wire[0], nil, []byte("more"), []byte("bytes"), large.Wire[0],
@@ -238,10 +238,9 @@ func TestWireForm(t *testing.T) {
 	}
 	sotwGot, deltaGot := newMessage("v", "t", "7"), newMessage("v", "t", "7")
 	for _, r := range []*envoyconfig.Resource{small, large, empty, parts, large, small} {
-		e := newEntry(r)
-		sotwGot.resource(e)
+		sotwGot.resource(r)
 		sotwWant.Resources = append(sotwWant.Resources, r.Body())
-		deltaGot.deltaResource(e)
+		deltaGot.deltaResource(r)
 		deltaWant.Resources = append(deltaWant.Resources, &discoveryv3.Resource{Name: r.Name, Version: r.Version, Resource: r.Body()})
 	}
 	for _, name := range deltaWant.RemovedResources {
@@ -258,8 +257,8 @@ func TestWireForm(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if buffers.Len() != test.message.bytes() || buffers.Len() != proto.Size(test.want) {
-			t.Errorf("%d bytes, counted %d, protobuf would take %d", buffers.Len(), test.message.bytes(), proto.Size(test.want))
+		if buffers.Len() != test.message.size || buffers.Len() != proto.Size(test.want) {
+			t.Errorf("%d bytes, counted %d, protobuf would take %d", buffers.Len(), test.message.size, proto.Size(test.want))
 		}
 		if err := encoding.GetCodecV2("proto").Unmarshal(buffers, test.got); err != nil {
 			t.Fatal(err)

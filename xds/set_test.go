@@ -113,9 +113,9 @@ func TestUnchangedResourcesAreShared(t *testing.T) {
 	w.set(s.Server)
 	after := s.snapshot()
 	for k := range resourceKinds {
-		for i, e := range after.tables[k].entries {
-			if same := e == before.tables[k].entries[i]; same == (k == endpoints && e.name == "alpha") {
-				t.Errorf("%s %s: entry kept: %v", k, e.name, same)
+		for i, e := range after.tables[k].list {
+			if same := e == before.tables[k].list[i]; same == (k == endpoints && e.Name == "alpha") {
+				t.Errorf("%s %s: entry kept: %v", k, e.Name, same)
 			}
 		}
 	}

@@ -3,73 +3,28 @@
 package xds
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/ambient22/ambient22/envoyconfig"
 )
-
-// entry is one resource as it is served. It never changes; a resource that stays
-// the same keeps its entry from one snapshot to the next, and with it its bytes.
-type entry struct {
-	name    string
-	version string
-	typeURL string
-	wire    envoyconfig.Wire // nil where a proxy says it has a version we never saw
-	sum     sum
-	early   bool // an internal listener: endpoints point to it
-}
-
-// sum is an entry's share in its type's version. Shares are added up, so that a
-// type's version depends on what it holds and not on how it got there.
-type sum [2]uint64
-
-func (s *sum) add(o sum) { s[0] += o[0]; s[1] += o[1] }
-
-// version is the sum of a whole type, as a version string.
-func (s sum) version() string { return fmt.Sprintf("%016x%016x", s[0], s[1]) }
-
-func newEntry(r *envoyconfig.Resource) *entry {
-	h := sha256.New()
-	fmt.Fprintf(h, "%d:%s%s", len(r.Name), r.Name, r.Version)
-	digest := h.Sum(nil)
-	return &entry{
-		name: r.Name, version: r.Version, typeURL: r.Type, wire: r.Wire, early: r.Internal(),
-		sum: sum{binary.BigEndian.Uint64(digest), binary.BigEndian.Uint64(digest[8:])},
-	}
-}
-
-// table is everything of one kind, sorted by name.
-type table struct {
-	entries []*entry
-	version string
-}
-
-// lookup is the entry of that name, or nil.
-func (t *table) lookup(name string) *entry {
-	i, found := slices.BinarySearchFunc(t.entries, name, func(e *entry, name string) int {
-		return strings.Compare(e.name, name)
-	})
-	if !found {
-		return nil
-	}
-	return t.entries[i]
-}
 
 // snapshot is one state of everything that is served.
 type snapshot struct {
 	generation uint64 // counts up from 1
 	tables     [resourceKinds]table
-	// identities says for every certificate name that may be asked for whose
-	// certificate it is.
-	identities map[string]string
+	names      certificates
 	// history is what the latest generations changed, oldest first, this
 	// snapshot's own last.
 	history []changes
+}
+
+// certificates are the names that secrets may be asked for.
+type certificates struct {
+	listed     []envoyconfig.SecretName
+	identities map[string]string // by name: whose certificate it is
+	generation uint64            // of the snapshot that brought them
 }
 
 // changes are the names that one generation added, changed or removed.
@@ -88,17 +43,22 @@ func newSnapshot(old *snapshot, r *envoyconfig.Resources) (*snapshot, error) {
 	if r == nil {
 		return nil, fmt.Errorf("no resources at all")
 	}
-	next := &snapshot{generation: 1, identities: make(map[string]string, 2*len(r.Secrets))}
+	first := old == nil
+	if first {
+		old = &snapshot{}
+	}
+	next := &snapshot{generation: old.generation + 1}
 	var problems problems
 	var changed changes
+	proven := r.Proven()
 	for k := range resourceKinds {
-		var before []*entry
-		if old != nil {
-			before = old.tables[k].entries
+		list := resourcesOf(r, k)
+		if !proven {
+			list = problems.checked(k, &old.tables[k], list)
 		}
-		next.tables[k], changed[k] = problems.merge(k, before, resourcesOf(r, k))
+		next.tables[k], changed[k] = old.tables[k].replace(list)
 	}
-	problems.names(next.identities, r.Secrets)
+	next.names = problems.certificates(old.names, r.Secrets, next.generation)
 	if len(problems) == 0 {
 		if err := r.Consistent(); err != nil {
 			problems.add("checking that everything named exists: %w", err)
@@ -107,15 +67,27 @@ func newSnapshot(old *snapshot, r *envoyconfig.Resources) (*snapshot, error) {
 	if err := problems.err(); err != nil {
 		return nil, err
 	}
-	if old == nil {
+	if first {
 		return next, nil
 	}
-	if changed.count() == 0 && maps.Equal(old.identities, next.identities) {
+	if changed.count() == 0 && next.names.generation == old.names.generation {
 		return old, nil
 	}
-	next.generation = old.generation + 1
 	next.history = remember(old.history, changed)
 	return next, nil
+}
+
+// certificates are those listed. Where they are the same as before, so is the map.
+func (p *problems) certificates(old certificates, listed []envoyconfig.SecretName, generation uint64) certificates {
+	if old.identities != nil && (sameList(old.listed, listed) || slices.Equal(old.listed, listed)) {
+		return old
+	}
+	identities := make(map[string]string, 2*len(listed))
+	p.names(identities, listed)
+	if old.identities != nil && maps.Equal(old.identities, identities) {
+		return old
+	}
+	return certificates{listed: slices.Clone(listed), identities: identities, generation: generation}
 }
 
 // resourcesOf picks one kind out of a set.

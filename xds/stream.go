@@ -17,6 +17,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/ambient22/ambient22/envoyconfig"
 )
 
 // request is what a proxy says in either protocol.
@@ -203,8 +205,10 @@ func (s *stream) acknowledge(sub *subscription, req *request) {
 	if !found {
 		return // a later request with a nonce that has been answered
 	}
-	for _, name := range slices.Concat(r.names, r.removed) {
-		delete(sub.rejected, name)
+	if len(sub.rejected) > 0 {
+		for _, name := range slices.Concat(r.names, r.removed) {
+			delete(sub.rejected, name)
+		}
 	}
 	s.record.accepted(sub, r)
 }
@@ -304,18 +308,16 @@ func (s *stream) nonce() string {
 }
 
 // send hands a finished message to gRPC, which blocks while the proxy doesn't read.
-func (s *stream) send(sub *subscription, m *message, entries []*entry, r sent) error {
-	m.flush()
-	size := m.bytes()
+func (s *stream) send(sub *subscription, m *message, list []*envoyconfig.Resource, r sent) error {
 	if err := s.rpc.SendMsg(m); err != nil {
 		return err
 	}
 	r.at = time.Now()
-	sub.note(entries, r)
-	s.server.metrics.pushed(sub.kind, size)
+	sub.note(list, r)
+	s.server.metrics.pushed(sub.kind, m.size)
 	s.record.pushed(sub, r)
 	s.log.Debug("sent configuration", "type", sub.kind.String(), "version", r.version,
-		"resources", len(entries), "removed", len(r.removed), "bytes", size)
+		"resources", len(list), "removed", len(r.removed), "bytes", m.size)
 	return nil
 }
 

@@ -5,10 +5,11 @@ package xds
 import (
 	"maps"
 	"slices"
-	"strings"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
+
+	"github.com/ambient22/ambient22/envoyconfig"
 )
 
 // deltaDialect is the incremental protocol: resources one by one, each with its
@@ -50,7 +51,7 @@ func (deltaDialect) subscribe(sub *subscription, r *request) {
 		}
 		for name, version := range r.initial {
 			sub.resumed = true
-			sub.held[name] = &entry{name: name, version: version}
+			sub.held[name] = &envoyconfig.Resource{Name: name, Version: version} // no more is known
 		}
 	}
 	for _, name := range r.subscribe {
@@ -82,59 +83,49 @@ func (d deltaDialect) answer(s *stream, sub *subscription, v *view) error {
 		p = sub.difference(v)
 	}
 	// What a proxy that reconnects has and shouldn't is removed in its turn, when
-	// nothing of what it has uses it any more.
-	entries := slices.Concat(p.early, p.late)
-	var removed []string
-	// What is asked for goes out even if the proxy has it, and even its absence.
-	for _, name := range slices.Sorted(maps.Keys(sub.asked)) {
-		e, ok := sub.wanted(v, name)
-		if !ok {
-			continue // stays asked for
-		}
-		delete(sub.asked, name)
-		if e == nil {
-			s.refused(sub, name)
-			removed = append(removed, name)
-		} else {
-			entries = append(entries, e)
-		}
+	// nothing of what it has uses it any more. What is asked for goes out even if
+	// the proxy has it, and even its absence.
+	found, missing := sub.take(v)
+	for _, name := range missing {
+		s.refused(sub, name)
 	}
+	list := merge(merge(p.early, p.late), found)
 	first := sub.fresh && sub.wildcard && !sub.resumed
 	sub.fresh = false
-	if len(entries)+len(removed) == 0 && !first {
+	if len(list)+len(missing) == 0 && !first {
 		return nil
 	}
-	return d.send(s, sub, v, sortedOnce(entries), sortedNames(removed))
+	return d.send(s, sub, v, list, missing)
 }
 
 func (d deltaDialect) push(s *stream, sub *subscription, v *view, t step, p *plan) error {
-	var entries []*entry
+	var list []*envoyconfig.Resource
 	var removed []string
 	if t.early {
-		entries = append(entries, p.early...)
+		list = p.early
 	}
 	if t.late {
-		entries = append(entries, p.late...)
+		list = merge(list, p.late)
 	}
 	if t.gone {
 		removed = p.gone
 	}
-	return d.send(s, sub, v, entries, removed)
+	return d.send(s, sub, v, list, removed)
 }
 
-// send sends entries and removals, in as many messages as their size takes.
-func (deltaDialect) send(s *stream, sub *subscription, v *view, entries []*entry, removed []string) error {
-	for first := true; first || len(entries)+len(removed) > 0; first = false {
+// send sends resources and removals, in as many messages as their size takes.
+func (deltaDialect) send(s *stream, sub *subscription, v *view, list []*envoyconfig.Resource, removed []string) error {
+	for first := true; first || len(list)+len(removed) > 0; first = false {
 		r := sent{nonce: s.nonce(), version: v.table().version}
 		m := newMessage(r.version, sub.kind.typeURL(), r.nonce)
 		n := 0
-		for n < len(entries) && (n == 0 || m.bytes()+entries[n].wire.Len() < s.server.deltaBytes) {
-			m.deltaResource(entries[n])
+		for n < len(list) && (n == 0 || m.size+list[n].Wire.Len() < s.server.deltaBytes) {
+			m.deltaResource(list[n])
 			n++
 		}
-		now := entries[:n]
-		entries = entries[n:]
-		if len(entries) == 0 {
+		now := list[:n]
+		list = list[n:]
+		if len(list) == 0 {
 			for _, name := range removed {
 				m.removed(name)
 				delete(sub.held, name)
@@ -151,16 +142,10 @@ func (deltaDialect) send(s *stream, sub *subscription, v *view, entries []*entry
 // leaveWildcard ends the subscription to everything; names stay.
 func (s *subscription) leaveWildcard() {
 	s.wildcard, s.plan = false, nil
-	maps.DeleteFunc(s.held, func(name string, _ *entry) bool {
+	maps.DeleteFunc(s.held, func(name string, _ *envoyconfig.Resource) bool {
 		_, named := s.names[name]
 		return !named
 	})
-}
-
-// sortedOnce sorts entries by name and leaves out repetitions.
-func sortedOnce(entries []*entry) []*entry {
-	slices.SortFunc(entries, func(a, b *entry) int { return strings.Compare(a.name, b.name) })
-	return slices.CompactFunc(entries, func(a, b *entry) bool { return a.name == b.name })
 }
 
 func sortedNames(names []string) []string {

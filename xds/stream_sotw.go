@@ -3,11 +3,12 @@
 package xds
 
 import (
-	"maps"
-	"slices"
+	"encoding/binary"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
+
+	"github.com/ambient22/ambient22/envoyconfig"
 )
 
 // sotwDialect is state of the world: a request names all that the proxy wants of
@@ -43,6 +44,12 @@ func (sotwDialect) subscribe(sub *subscription, r *request) {
 	if sub.lastNonce != "" && r.nonce != "" && r.nonce != sub.lastNonce {
 		return
 	}
+	// Every answer repeats the names, of which there may be a million.
+	asks := sub.hashNames(r.names)
+	if asks == sub.asks && sub.begun {
+		return
+	}
+	sub.asks = asks
 	wanted := make(map[string]struct{}, len(r.names))
 	for _, name := range r.names {
 		wanted[name] = struct{}{}
@@ -73,78 +80,76 @@ func (sotwDialect) subscribe(sub *subscription, r *request) {
 	}
 }
 
+// hashNames tells one list of names from another.
+func (s *subscription) hashNames(names []string) uint64 {
+	s.hash.Reset()
+	var length [binary.MaxVarintLen64]byte
+	for _, name := range names {
+		s.hash.Write(binary.AppendUvarint(length[:0], uint64(len(name))))
+		s.hash.WriteString(name)
+	}
+	return s.hash.Sum64()
+}
+
 func (d sotwDialect) answer(s *stream, sub *subscription, v *view) error {
 	first := sub.fresh
 	sub.fresh = false
-	var known []*entry
-	answered := false
-	for _, name := range slices.Sorted(maps.Keys(sub.asked)) {
-		e, ok := sub.wanted(v, name)
-		if !ok {
-			continue // stays asked for
-		}
-		answered = true
-		delete(sub.asked, name)
-		if e == nil {
-			s.refused(sub, name)
-		} else {
-			known = append(known, e)
-		}
+	list, missing := sub.take(v)
+	for _, name := range missing {
+		s.refused(sub, name)
 	}
-	if !answered && !(first && sub.wildcard) {
+	if len(list)+len(missing) == 0 && !(first && sub.wildcard) {
 		return nil
 	}
 	if sub.kind.whole() || sub.wildcard {
-		known = sub.everything(v)
+		list = sub.everything(v)
 	}
-	return d.send(s, sub, v, known)
+	return d.send(s, sub, v, list)
 }
 
 func (d sotwDialect) push(s *stream, sub *subscription, v *view, t step, p *plan) error {
-	entries := slices.Concat(p.early, p.late)
+	list := merge(p.early, p.late)
 	if sub.kind.whole() {
-		entries = sub.everything(v)
+		list = sub.everything(v)
 	}
-	keep := sub.kind == clusters && !t.gone // their last mention comes later
-	if keep && len(p.gone) > 0 {
-		entries = slices.Clone(entries)
-		for _, name := range p.gone {
-			entries = append(entries, sub.held[name])
+	if sub.kind == clusters && !t.gone { // their last mention comes later
+		gone := make([]*envoyconfig.Resource, len(p.gone))
+		for i, name := range p.gone {
+			gone[i] = sub.held[name]
 		}
-		entries = sortedOnce(entries)
-	}
-	if !keep {
+		list = merge(list, gone)
+	} else {
 		for _, name := range p.gone {
 			delete(sub.held, name)
 			delete(sub.rejected, name)
 		}
 	}
-	if !sub.kind.whole() && len(entries) == 0 {
+	if !sub.kind.whole() && len(list) == 0 {
 		sub.plan = nil
 		return nil // endpoints that are gone: nothing says so but their cluster
 	}
-	return d.send(s, sub, v, entries)
+	return d.send(s, sub, v, list)
 }
 
 // send sends these resources as the whole of what the proxy subscribed to.
-func (sotwDialect) send(s *stream, sub *subscription, v *view, entries []*entry) error {
-	r := sent{nonce: s.nonce(), version: versionOf(sub.kind, v, entries)}
+func (sotwDialect) send(s *stream, sub *subscription, v *view, list []*envoyconfig.Resource) error {
+	r := sent{nonce: s.nonce(), version: versionOf(sub.kind, v, list)}
 	m := newMessage(r.version, sub.kind.typeURL(), r.nonce)
-	for _, e := range entries {
+	for _, e := range list {
 		m.resource(e)
 	}
-	return s.send(sub, m, entries, r)
+	return s.send(sub, m, list, r)
 }
 
 // versionOf is a message's version: the hash of what it holds, or, where a
 // message holds a part only, of all there is.
-func versionOf(k kind, v *view, entries []*entry) string {
-	if !k.whole() {
-		return v.table().version
+func versionOf(k kind, v *view, list []*envoyconfig.Resource) string {
+	if t := v.table(); !k.whole() || k != secrets && sameList(t.list, list) {
+		return t.version
 	}
 	var total sum
-	for _, e := range entries {
-		total.add(e.sum)
+	for _, r := range list {
+		total.add(share(r))
 	}
 	return total.version()
 }

@@ -3,9 +3,12 @@
 package xds
 
 import (
+	"hash/maphash"
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/ambient22/ambient22/envoyconfig"
 )
 
 // subscription is what one stream wants of one kind, and what it has. Only the
@@ -13,8 +16,8 @@ import (
 type subscription struct {
 	kind     kind
 	wildcard bool
-	names    map[string]struct{} // asked for by name
-	held     map[string]*entry   // what the proxy was sent last, accepted or not
+	names    map[string]struct{}              // asked for by name
+	held     map[string]*envoyconfig.Resource // what the proxy was sent last, accepted or not
 
 	begun bool // the first request has been taken in
 
@@ -37,6 +40,9 @@ type subscription struct {
 
 	unanswered []sent
 	lastNonce  string
+	// asks is the hash of the names in the latest state of the world request.
+	asks uint64
+	hash maphash.Hash
 	// rejected are the names the proxy refused and has not accepted since.
 	rejected map[string]struct{}
 }
@@ -57,7 +63,7 @@ func newSubscription(k kind) *subscription {
 	return &subscription{
 		kind:     k,
 		names:    make(map[string]struct{}),
-		held:     make(map[string]*entry),
+		held:     make(map[string]*envoyconfig.Resource),
 		asked:    make(map[string]struct{}),
 		fresh:    true,
 		all:      true,
@@ -102,24 +108,24 @@ func (s *subscription) mark(name string) {
 
 // plan is what separates the proxy from what is served, sorted by name.
 type plan struct {
-	early []*entry // to be sent before others can point to them
-	late  []*entry
+	early []*envoyconfig.Resource // to be sent before others can point to them
+	late  []*envoyconfig.Resource
 	gone  []string
 }
 
 func (p *plan) empty() bool { return len(p.early)+len(p.late)+len(p.gone) == 0 }
 
-func (p *plan) add(e *entry) {
-	if e.early {
-		p.early = append(p.early, e)
+func (p *plan) add(r *envoyconfig.Resource) {
+	if r.Internal() {
+		p.early = append(p.early, r)
 	} else {
-		p.late = append(p.late, e)
+		p.late = append(p.late, r)
 	}
 }
 
 // refresh notes which names the newest state of the server may have changed.
 func (s *subscription) refresh(v *view) {
-	if s.generation == v.snap.generation && s.secretGeneration == v.secretGeneration {
+	if s.generation == v.generation() && s.secretGeneration == v.secretGeneration {
 		return
 	}
 	names, known := v.changedSince(s.generation)
@@ -131,7 +137,7 @@ func (s *subscription) refresh(v *view) {
 			s.stale[name] = struct{}{}
 		}
 	}
-	s.generation, s.secretGeneration = v.snap.generation, v.secretGeneration
+	s.generation, s.secretGeneration = v.generation(), v.secretGeneration
 	s.plan = nil
 }
 
@@ -141,10 +147,13 @@ func (s *subscription) difference(v *view) *plan {
 		return s.plan
 	}
 	s.plan = &plan{}
-	if s.all {
-		s.compareAll(v, s.plan)
-	} else {
+	switch {
+	case !s.all:
 		s.compare(v, slices.Sorted(maps.Keys(s.stale)), s.plan)
+	case s.kind == secrets:
+		s.compare(v, s.known(), s.plan)
+	default:
+		s.compareAll(v.table(), s.plan)
 	}
 	p := s.plan
 	switch {
@@ -157,37 +166,39 @@ func (s *subscription) difference(v *view) *plan {
 	return p
 }
 
-// compareAll compares everything that is subscribed to or held.
-func (s *subscription) compareAll(v *view, p *plan) {
-	if !s.wildcard {
-		names := make(map[string]struct{}, len(s.names))
-		maps.Copy(names, s.names)
-		for name := range s.held {
-			names[name] = struct{}{}
+// compareAll compares everything that is subscribed to or held, of which there may
+// be a million: it goes along the table instead of looking names up and sorting.
+func (s *subscription) compareAll(t *table, p *plan) {
+	right := 0 // held, and rightly so
+	for _, r := range t.list {
+		held := s.held[r.Name]
+		if !s.wants(r.Name) {
+			continue
 		}
-		s.compare(v, slices.Sorted(maps.Keys(names)), p)
-		return
-	}
-	// A wildcard's table may be long: walk it instead of looking names up.
-	served := v.table().entries
-	known := 0
-	for _, e := range served {
-		held := s.held[e.name]
 		if held != nil {
-			known++
+			right++
 		}
-		if held == nil || held.version != e.version {
-			p.add(e)
+		if held == nil || held.Version != r.Version {
+			p.add(r)
+		} else if held != r {
+			s.hold(r) // instead of what the proxy said it has, or of an older copy
 		}
 	}
-	if known == len(s.held) {
+	if right == len(s.held) {
 		return
 	}
-	for _, name := range slices.Sorted(maps.Keys(s.held)) {
-		if v.table().lookup(name) == nil {
+	for name := range s.held {
+		if !s.wants(name) || t.lookup(name) == nil {
 			p.gone = append(p.gone, name)
 		}
 	}
+	slices.Sort(p.gone)
+}
+
+// known are the names that are subscribed to or held, sorted.
+func (s *subscription) known() []string {
+	names := slices.AppendSeq(make([]string, 0, len(s.names)+len(s.held)), maps.Keys(s.names))
+	return sortedNames(slices.AppendSeq(names, maps.Keys(s.held)))
 }
 
 // compare compares these names.
@@ -199,7 +210,7 @@ func (s *subscription) compare(v *view, names []string, p *plan) {
 		case !ok: // not to be had right now: what the proxy has stays
 		case want == nil && held != nil:
 			p.gone = append(p.gone, name)
-		case want != nil && (held == nil || held.version != want.version):
+		case want != nil && (held == nil || held.Version != want.Version):
 			p.add(want)
 		}
 	}
@@ -207,7 +218,7 @@ func (s *subscription) compare(v *view, names []string, p *plan) {
 
 // wanted is what the proxy should have under that name, nil for nothing; false
 // when the server can't tell at the moment.
-func (s *subscription) wanted(v *view, name string) (*entry, bool) {
+func (s *subscription) wanted(v *view, name string) (*envoyconfig.Resource, bool) {
 	if !s.wants(name) {
 		return nil, true
 	}
@@ -215,30 +226,72 @@ func (s *subscription) wanted(v *view, name string) (*entry, bool) {
 }
 
 // everything is all that the proxy should have, sorted by name.
-func (s *subscription) everything(v *view) []*entry {
-	if s.wildcard {
-		return v.table().entries
+func (s *subscription) everything(v *view) []*envoyconfig.Resource {
+	switch {
+	case s.wildcard:
+		return v.table().list
+	case s.kind != secrets:
+		return v.table().named(s.names)
 	}
-	var list []*entry
+	var list []*envoyconfig.Resource
 	for _, name := range slices.Sorted(maps.Keys(s.names)) {
-		e, ok := v.lookup(name)
+		r, ok := v.lookup(name)
 		if !ok {
-			e = s.held[name]
+			r = s.held[name]
 		}
-		if e != nil {
-			list = append(list, e)
+		if r != nil {
+			list = append(list, r)
 		}
 	}
 	return list
 }
 
+// take answers what was asked for: the resources, and the names of which there are
+// none, both sorted. What can't be told at the moment stays asked for.
+func (s *subscription) take(v *view) (found []*envoyconfig.Resource, missing []string) {
+	if s.kind != secrets {
+		found = v.table().named(s.asked)
+		for _, r := range found {
+			delete(s.asked, r.Name)
+		}
+		missing = slices.Sorted(maps.Keys(s.asked))
+		clear(s.asked)
+		return found, missing
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.asked)) {
+		r, ok := v.lookup(name)
+		if !ok {
+			continue
+		}
+		delete(s.asked, name)
+		if r == nil {
+			missing = append(missing, name)
+		} else {
+			found = append(found, r)
+		}
+	}
+	return found, missing
+}
+
+// hold notes that the proxy has been sent r. The resource's own name replaces the
+// one that came with a request, which is kept by nothing else then.
+func (s *subscription) hold(r *envoyconfig.Resource) {
+	s.held[r.Name] = r
+	if _, named := s.names[r.Name]; named {
+		s.names[r.Name] = struct{}{}
+	}
+}
+
 // note records what was sent.
-func (s *subscription) note(entries []*entry, r sent) {
-	r.names = make([]string, len(entries))
-	for i, e := range entries {
-		r.names[i] = e.name
-		if s.held[e.name] != e {
-			s.held[e.name] = e
+func (s *subscription) note(list []*envoyconfig.Resource, r sent) {
+	if len(s.held) == 0 && len(list) > 0 {
+		s.held = make(map[string]*envoyconfig.Resource, len(list))
+	}
+	r.names = make([]string, len(list))
+	for i, e := range list {
+		r.names[i] = e.Name
+		if s.held[e.Name] != e {
+			s.hold(e)
 		}
 	}
 	s.lastNonce = r.nonce

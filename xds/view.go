@@ -2,6 +2,8 @@
 
 package xds
 
+import "github.com/ambient22/ambient22/envoyconfig"
+
 // view is what the server serves of one kind at one moment. It lives for one
 // step of one stream.
 type view struct {
@@ -24,7 +26,7 @@ func newView(k kind, snap *snapshot, store *secretStore) *view {
 
 // lookup is what is served under a name, nil for nothing; false when that can't
 // be said at the moment.
-func (v *view) lookup(name string) (*entry, bool) {
+func (v *view) lookup(name string) (*envoyconfig.Resource, bool) {
 	if v.kind != secrets {
 		return v.table().lookup(name), true
 	}
@@ -37,6 +39,15 @@ func (v *view) lookup(name string) (*entry, bool) {
 		return nil, false
 	}
 	return e, true
+}
+
+// generation is when what the snapshot says of the kind last changed, at the
+// earliest.
+func (v *view) generation() uint64 {
+	if v.kind == secrets {
+		return v.snap.names.generation
+	}
+	return v.snap.generation
 }
 
 // table is the kind's resources; secrets have none, they are made when asked for.

@@ -7,6 +7,8 @@ import (
 	_ "google.golang.org/grpc/encoding/proto" // the codec that rawCodec falls back to
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/ambient22/ambient22/envoyconfig"
 )
 
 // Field numbers of the response messages. They are written by hand because the
@@ -30,16 +32,26 @@ const (
 	fieldAnyValue   protowire.Number = 2
 )
 
-// shareFrom is the size in bytes from which a resource is referred to instead of
-// copied; below, one more buffer costs more than the copy.
-const shareFrom = 4 << 10
+// shareFrom is the size in bytes from which a part is referred to instead of
+// copied. A reference takes 40 bytes, and gRPC about as long to handle as the copy
+// of a few hundred bytes.
+const shareFrom = 256
+
+// Sizes of the memory that a message takes what is copied into, in bytes: small at
+// first, because most messages are.
+const (
+	firstChunk = 1 << 10
+	lastChunk  = 64 << 10
+)
 
 // message is a response in wire form, as a list of buffers that are sent one
-// after the other. Large resources are in it by reference.
+// after the other. Resources are in it by reference, but for their small parts.
 type message struct {
 	buffers mem.BufferSlice
-	tail    []byte // written but not yet a buffer
-	size    int    // bytes in buffers
+	tail    []byte            // written but not yet a buffer
+	chunk   int               // size of the memory that tail is part of
+	refs    []mem.SliceBuffer // what buffers point to, in blocks
+	size    int               // bytes of all
 }
 
 // newMessage begins a response. System version, type and nonce have the same
@@ -52,77 +64,92 @@ func newMessage(version, typeURL, nonce string) *message {
 	return m
 }
 
+// room makes room for n bytes after tail and returns it.
+func (m *message) room(n int) []byte {
+	m.size += n
+	if cap(m.tail)-len(m.tail) < n {
+		m.flush()
+		m.chunk = min(max(2*m.chunk, firstChunk), lastChunk)
+		m.tail = make([]byte, 0, max(n, m.chunk))
+	}
+	return m.tail
+}
+
 func (m *message) text(field protowire.Number, s string) {
-	m.tail = protowire.AppendTag(m.tail, field, protowire.BytesType)
-	m.tail = protowire.AppendString(m.tail, s)
+	b := m.room(sizeOfBytes(field, len(s)))
+	m.tail = protowire.AppendString(protowire.AppendTag(b, field, protowire.BytesType), s)
 }
 
 // open begins a nested message of that size.
 func (m *message) open(field protowire.Number, size int) {
-	m.tail = protowire.AppendTag(m.tail, field, protowire.BytesType)
-	m.tail = protowire.AppendVarint(m.tail, uint64(size))
+	b := m.room(sizeOfBytes(field, size) - size)
+	m.tail = protowire.AppendVarint(protowire.AppendTag(b, field, protowire.BytesType), uint64(size))
 }
 
 // resource adds a state of the world resource.
-func (m *message) resource(e *entry) {
-	m.open(fieldResources, e.sizeOfAny())
-	m.any(e)
+func (m *message) resource(r *envoyconfig.Resource) {
+	size := r.Wire.Len()
+	m.open(fieldResources, sizeOfAny(r, size))
+	m.any(r, size)
 }
 
 // deltaResource adds a resource with its name and version.
-func (m *message) deltaResource(e *entry) {
-	body := e.sizeOfAny()
-	size := sizeOfBytes(fieldResourceVersion, len(e.version)) +
-		sizeOfBytes(fieldResourceName, len(e.name)) +
-		sizeOfBytes(fieldResourceBody, body)
-	m.open(fieldResources, size)
-	m.text(fieldResourceVersion, e.version)
-	m.text(fieldResourceName, e.name)
+func (m *message) deltaResource(r *envoyconfig.Resource) {
+	size := r.Wire.Len()
+	body := sizeOfAny(r, size)
+	m.open(fieldResources, sizeOfBytes(fieldResourceVersion, len(r.Version))+
+		sizeOfBytes(fieldResourceName, len(r.Name))+
+		sizeOfBytes(fieldResourceBody, body))
+	m.text(fieldResourceVersion, r.Version)
+	m.text(fieldResourceName, r.Name)
 	m.open(fieldResourceBody, body)
-	m.any(e)
+	m.any(r, size)
 }
 
 // removed adds the name of a resource that is gone.
 func (m *message) removed(name string) { m.text(fieldRemoved, name) }
 
-// any adds the fields of an Any.
-func (m *message) any(e *entry) {
-	m.text(fieldAnyTypeURL, e.typeURL)
-	size := e.wire.Len()
+// any adds the fields of an Any whose value has that size.
+func (m *message) any(r *envoyconfig.Resource, size int) {
+	m.text(fieldAnyTypeURL, r.Type)
 	if size == 0 {
 		return // a message of defaults only has no bytes
 	}
 	m.open(fieldAnyValue, size)
-	for _, part := range e.wire {
+	for _, part := range r.Wire {
 		if len(part) < shareFrom {
-			m.tail = append(m.tail, part...)
+			m.tail = append(m.room(len(part)), part...)
 			continue
 		}
 		m.flush()
 		m.push(part)
+		m.size += len(part)
 	}
 }
 
 // flush makes a buffer of what has been written since the last.
 func (m *message) flush() {
-	if len(m.tail) > 0 {
-		m.push(m.tail)
-		m.tail = nil
+	if n := len(m.tail); n > 0 {
+		m.push(m.tail[:n:n])
+		m.tail = m.tail[n:]
 	}
 }
 
+// push refers to b. A pointer into a block of slices costs no memory of its own,
+// as a slice in an interface would.
 func (m *message) push(b []byte) {
-	m.buffers = append(m.buffers, mem.SliceBuffer(b))
-	m.size += len(b)
+	if len(m.refs) == cap(m.refs) {
+		m.refs = make([]mem.SliceBuffer, 0, min(2*cap(m.refs)+8, 4096))
+	}
+	m.refs = append(m.refs, b)
+	m.buffers = append(m.buffers, &m.refs[len(m.refs)-1])
 }
 
-// bytes is how large the message is so far.
-func (m *message) bytes() int { return m.size + len(m.tail) }
-
-func (e *entry) sizeOfAny() int {
-	size := sizeOfBytes(fieldAnyTypeURL, len(e.typeURL))
-	if n := e.wire.Len(); n > 0 {
-		size += sizeOfBytes(fieldAnyValue, n)
+// sizeOfAny is the size of an Any whose value has that size.
+func sizeOfAny(r *envoyconfig.Resource, value int) int {
+	size := sizeOfBytes(fieldAnyTypeURL, len(r.Type))
+	if value > 0 {
+		size += sizeOfBytes(fieldAnyValue, value)
 	}
 	return size
 }
