@@ -21,7 +21,7 @@ func SecurityVersions() []schema.GroupVersion {
 // AddSecurityToScheme makes the policies known to a scheme, in all versions.
 func AddSecurityToScheme(s *runtime.Scheme) {
 	for _, v := range SecurityVersions() {
-		s.AddKnownTypes(v, &AuthorizationPolicy{}, &AuthorizationPolicyList{}, &PeerAuthentication{}, &PeerAuthenticationList{})
+		s.AddKnownTypes(v, &AuthorizationPolicy{}, &PeerAuthentication{})
 		metav1.AddToGroupVersion(s, v)
 	}
 }
@@ -44,52 +44,16 @@ type PeerAuthentication struct {
 	Status            *runtime.RawExtension              `json:"status,omitempty"`
 }
 
-// AuthorizationPolicyList is a list as the API server gives it.
-type AuthorizationPolicyList struct {
-	metav1.TypeMeta `json:",inline"`
-	metav1.ListMeta `json:"metadata"`
-	Items           []*AuthorizationPolicy `json:"items"`
-}
-
-// PeerAuthenticationList is a list as the API server gives it.
-type PeerAuthenticationList struct {
-	metav1.TypeMeta `json:",inline"`
-	metav1.ListMeta `json:"metadata"`
-	Items           []*PeerAuthentication `json:"items"`
-}
-
 // DeepCopyObject is a copy that shares nothing with p.
-func (p *AuthorizationPolicy) DeepCopyObject() runtime.Object { return p.deepCopy() }
-
-func (p *AuthorizationPolicy) deepCopy() *AuthorizationPolicy {
+func (p *AuthorizationPolicy) DeepCopyObject() runtime.Object {
 	c := &AuthorizationPolicy{TypeMeta: p.TypeMeta, ObjectMeta: *p.ObjectMeta.DeepCopy(), Status: p.Status.DeepCopy()}
 	p.Spec.DeepCopyInto(&c.Spec)
 	return c
 }
 
 // DeepCopyObject is a copy that shares nothing with p.
-func (p *PeerAuthentication) DeepCopyObject() runtime.Object { return p.deepCopy() }
-
-func (p *PeerAuthentication) deepCopy() *PeerAuthentication {
+func (p *PeerAuthentication) DeepCopyObject() runtime.Object {
 	c := &PeerAuthentication{TypeMeta: p.TypeMeta, ObjectMeta: *p.ObjectMeta.DeepCopy(), Status: p.Status.DeepCopy()}
 	p.Spec.DeepCopyInto(&c.Spec)
-	return c
-}
-
-// DeepCopyObject is a copy that shares nothing with l.
-func (l *AuthorizationPolicyList) DeepCopyObject() runtime.Object {
-	c := &AuthorizationPolicyList{TypeMeta: l.TypeMeta, ListMeta: *l.ListMeta.DeepCopy()}
-	for _, p := range l.Items {
-		c.Items = append(c.Items, p.deepCopy())
-	}
-	return c
-}
-
-// DeepCopyObject is a copy that shares nothing with l.
-func (l *PeerAuthenticationList) DeepCopyObject() runtime.Object {
-	c := &PeerAuthenticationList{TypeMeta: l.TypeMeta, ListMeta: *l.ListMeta.DeepCopy()}
-	for _, p := range l.Items {
-		c.Items = append(c.Items, p.deepCopy())
-	}
 	return c
 }

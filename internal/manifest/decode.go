@@ -29,6 +29,7 @@ type place struct {
 // decoder collects objects and what is wrong with them.
 type decoder struct {
 	serializer *json.Serializer
+	policies   *json.Serializer // of the policies, which are custom resources
 	objects    kube.Objects
 	places     map[kube.Ref]place
 	faults     []*Error
@@ -36,8 +37,11 @@ type decoder struct {
 
 func newDecoder() *decoder {
 	options := json.SerializerOptions{Yaml: true, Strict: true}
+	policies := runtime.NewScheme()
+	kube.AddSecurityToScheme(policies)
 	return &decoder{
 		serializer: json.NewSerializerWithOptions(json.DefaultMetaFactory, scheme.Scheme, scheme.Scheme, options),
+		policies:   json.NewSerializerWithOptions(json.DefaultMetaFactory, policies, policies, options),
 		places:     map[kube.Ref]place{},
 	}
 }
@@ -55,6 +59,15 @@ func (d *decoder) fault(at place, object string, err error) {
 // decode reads one object or list.
 func (d *decoder) decode(at place, text []byte) {
 	object, kind, err := d.serializer.Decode(text, nil, nil)
+	if runtime.IsNotRegisteredError(err) && kind.Group == kube.SecurityGroup {
+		d.decodePolicy(at, text, kind)
+		return
+	}
+	d.take(at, text, object, kind, err)
+}
+
+// take keeps what a serializer decoded, or reports why it could not.
+func (d *decoder) take(at place, text []byte, object runtime.Object, kind *schema.GroupVersionKind, err error) {
 	if strict, ok := runtime.AsStrictDecodingError(err); ok {
 		for _, err := range strict.Errors() {
 			d.fault(at, describe(object, kind), err)
@@ -108,6 +121,12 @@ func (d *decoder) add(at place, object runtime.Object, kind *schema.GroupVersion
 	case *discoveryv1.EndpointSlice:
 		inNamespace(o)
 		keep(d, at, kube.KindEndpointSlice, o, &d.objects.EndpointSlices)
+	case *kube.AuthorizationPolicy:
+		inNamespace(o)
+		keep(d, at, kube.KindAuthorizationPolicy, o, &d.objects.AuthorizationPolicies)
+	case *kube.PeerAuthentication:
+		inNamespace(o)
+		keep(d, at, kube.KindPeerAuthentication, o, &d.objects.PeerAuthentications)
 	default:
 		if kind.Kind == kube.KindEndpointSlice {
 			d.fault(at, describe(object, kind), fmt.Errorf("apiVersion: %s is not read here; write %s", kind.GroupVersion(), discoveryv1.SchemeGroupVersion))

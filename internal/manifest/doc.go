@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package manifest is the mesh source that reads a folder of Kubernetes manifests:
-// Nodes, Namespaces, Pods with their status, Services and EndpointSlices, as
+// Nodes, Namespaces, Pods with their status, Services, EndpointSlices, and of
+// Istio's security API AuthorizationPolicies and PeerAuthentications, as
 // `kubectl get -o yaml` prints them.
 //
 // A folder is taken as a whole or not at all. Whatever is wrong in it is reported
