@@ -187,7 +187,7 @@ func (r *Request) Accept(status int, header []hpack.HeaderField) (*Stream, error
 	if status/100 != 2 {
 		return nil, fmt.Errorf("accepting %s: status %d is not 2xx", r.Authority, status)
 	}
-	if err := r.s.respond(status, header, false); err != nil {
+	if err := r.s.respond(status, header, false, ""); err != nil {
 		return nil, fmt.Errorf("accepting %s: %w", r.Authority, err)
 	}
 	return r.s, nil
@@ -196,18 +196,24 @@ func (r *Request) Accept(status int, header []hpack.HeaderField) (*Stream, error
 // Reject answers with a status and no body, and ends the stream. For a request
 // that is not CONNECT the status may be any final one.
 func (r *Request) Reject(status int, header []hpack.HeaderField) error {
+	return r.RejectText(status, header, "")
+}
+
+// RejectText is Reject with a short text for a body. A client whose windows have
+// no room for it gets the status alone: a refusal does not wait for the refused.
+func (r *Request) RejectText(status int, header []hpack.HeaderField, body string) error {
 	if status < 200 || status > 999 {
 		return fmt.Errorf("rejecting %s: invalid status %d", r.Authority, status)
 	}
-	if err := r.s.respond(status, header, true); err != nil {
+	if err := r.s.respond(status, header, true, body); err != nil {
 		return fmt.Errorf("rejecting %s: %w", r.Authority, err)
 	}
 	r.s.Close()
 	return nil
 }
 
-// respond sends the final response.
-func (s *Stream) respond(status int, header []hpack.HeaderField, end bool) error {
+// respond sends the final response; body is for one that ends the stream.
+func (s *Stream) respond(status int, header []hpack.HeaderField, end bool, body string) error {
 	if err := checkOutgoing(header); err != nil {
 		return err
 	}
@@ -223,7 +229,20 @@ func (s *Stream) respond(status int, header []hpack.HeaderField, end bool) error
 		return errors.New("request was answered before")
 	}
 	s.responded = true
-	c.appendHeaders(s.id, end, fields)
+	n := int64(len(body))
+	if n > min(s.sendWindow, c.sendWindow, int64(c.peer.frameSize)) {
+		n = 0
+	}
+	if n > 0 {
+		fields = append(fields, hpack.HeaderField{Name: "content-length", Value: strconv.FormatInt(n, 10)})
+	}
+	c.appendHeaders(s.id, end && n == 0, fields)
+	if n > 0 {
+		s.sendWindow -= n
+		c.sendWindow -= n
+		c.wfr.WriteData(s.id, true, []byte(body))
+		c.signal()
+	}
 	if end {
 		s.endSend()
 	}
