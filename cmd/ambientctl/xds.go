@@ -18,7 +18,7 @@ func xdsCommand(s streams) *cobra.Command {
 		Use:   "xds",
 		Short: "See what a node's ztunnel is served",
 	}
-	c.AddCommand(xdsRender(s))
+	c.AddCommand(xdsRender(s), xdsDiff(s))
 	return c
 }
 

@@ -33,6 +33,7 @@ func rooms() map[string][]string {
 		"internal/osthread": {},
 		"internal/hbone":    {},
 		"internal/proxy":    {"envoyconfig/workloadmetadata", "internal/hbone"},
+		"internal/xdsdiff":  {"envoyconfig/workloadmetadata"},
 		"internal/agent":    {"envoyconfig", "geneve", "internal/ca", "internal/kube", "internal/mesh", "ipset", "noderoute", "xds"},
 	}
 }
@@ -41,7 +42,7 @@ func rooms() map[string][]string {
 // stands for a part of the world that the rest of the code should not know.
 func libraries() map[string][]string {
 	kernel := []string{"geneve", "ipset", "noderoute", "internal/lab"}
-	envoy := []string{"envoyconfig", "xds", "internal/proxy"}
+	envoy := []string{"envoyconfig", "xds", "internal/proxy", "internal/xdsdiff"}
 	kubernetes := []string{"internal/kube", "internal/manifest", "cmd"}
 	return map[string][]string{
 		"github.com/vishvananda/netlink":         kernel,
