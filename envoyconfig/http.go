@@ -35,17 +35,30 @@ func (b *builder) inboundHCM(ip netip.Addr, policies []*hcmv3.HttpFilter) []*lis
 	return []*listenerv3.Filter{networkFilter("envoy.filters.network.http_connection_manager", b.any(hcm))}
 }
 
+// plainPort is an address as everybody writes it. A port could also be written so
+// that a policy does not recognise it, but the connection still goes there: 09080.
+const plainPort = `[0-9.]+:[1-9][0-9]{0,4}`
+
+// ownAddress matches requests for a pod's own address, at any port.
+func (b *builder) ownAddress(ip netip.Addr) []*routev3.HeaderMatcher {
+	target := func(m *matcherv3.StringMatcher) *routev3.HeaderMatcher {
+		return &routev3.HeaderMatcher{
+			Name:                 targetHeader(b.options.Dialect),
+			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: m},
+		}
+	}
+	return []*routev3.HeaderMatcher{
+		target(&matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: ip.String() + ":"}}),
+		target(b.policies.rules.regex(plainPort)),
+	}
+}
+
 // connectRoute takes requests for any address or, in the hardened profile, for the
 // pod's own: what has no route is answered with 404.
 func (b *builder) connectRoute(connect string, ip netip.Addr) *routev3.Route {
 	match := &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_ConnectMatcher_{ConnectMatcher: &routev3.RouteMatch_ConnectMatcher{}}}
 	if b.options.Profile == Hardened {
-		match.Headers = []*routev3.HeaderMatcher{{
-			Name: targetHeader(b.options.Dialect),
-			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-				MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: ip.String() + ":"},
-			}},
-		}}
+		match.Headers = b.ownAddress(ip)
 	}
 	return &routev3.Route{
 		Match: match,
