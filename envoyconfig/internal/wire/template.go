@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"fmt"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// maxLengths bounds the lengths of a template that depend on its holes.
+const maxLengths = 24
+
+// Template is the wire form of a message with holes. It may be used by many
+// goroutines at once.
+type Template struct {
+	name    string // of the message, for errors
+	ops     []op
+	lengths []length // in the order of their beginning, so that inner ones come after outer ones
+	texts   int      // number of holes
+	splices int      // number of splices
+}
+
+// op writes one thing.
+type op struct {
+	kind    opKind
+	index   int    // of the length, hole or splice
+	literal []byte // what is copied
+	shared  *Parts // what is referred to
+}
+
+type opKind uint8
+
+const (
+	opLiteral opKind = iota
+	opShared
+	opLength
+	opText
+	opSplice
+)
+
+// length is one length prefix: the size of what it encloses depends on the holes.
+type length struct {
+	fixed   int   // bytes that are always there
+	texts   []int // holes inside that are not inside an inner length, as often as they are
+	splices []int // the same for splices
+	inner   []int // lengths inside, which count with their own prefix
+}
+
+// Write puts the message with these strings at the end of w's current piece. A
+// string must not be empty, because an empty one may not be sent at all, and must
+// be UTF-8; that it wasn't is what w.Finish reports.
+func (t *Template) Write(w *Writer, texts ...string) { t.WriteAround(w, nil, texts...) }
+
+// WriteAround is Write for a template with splices: each is replaced by the
+// pieces given for it, any number of them.
+func (t *Template) WriteAround(w *Writer, splices [][]Parts, texts ...string) {
+	if !t.accepts(w, splices, texts) {
+		return
+	}
+	var sizes [maxLengths]int
+	t.measure(&sizes, splices, texts)
+	own := w.own
+	for i := range t.ops {
+		o := &t.ops[i]
+		switch o.kind {
+		case opLiteral:
+			own = append(own, o.literal...)
+		case opLength:
+			own = protowire.AppendVarint(own, uint64(sizes[o.index]))
+		case opText:
+			own = append(own, texts[o.index]...)
+		case opShared:
+			w.own = own
+			w.Refer(o.shared)
+		case opSplice:
+			w.own = own
+			for j := range splices[o.index] {
+				w.Refer(&splices[o.index][j])
+			}
+		}
+	}
+	w.own = own
+}
+
+// accepts reports whether the arguments fit, and tells w where they don't.
+func (t *Template) accepts(w *Writer, splices [][]Parts, texts []string) bool {
+	if w.err != nil {
+		return false
+	}
+	if len(texts) != t.texts || len(splices) != t.splices {
+		w.err = fmt.Errorf("writing %s: %d strings and %d splices for %d and %d", t.name, len(texts), len(splices), t.texts, t.splices)
+		return false
+	}
+	for i, text := range texts {
+		if text == "" || !utf8.ValidString(text) {
+			w.err = fmt.Errorf("writing %s: string %d is %q, which is empty or no UTF-8", t.name, i, text)
+			return false
+		}
+	}
+	return true
+}
+
+// measure computes all lengths, the inner ones first.
+func (t *Template) measure(sizes *[maxLengths]int, splices [][]Parts, texts []string) {
+	for i := len(t.lengths) - 1; i >= 0; i-- {
+		l := &t.lengths[i]
+		size := l.fixed
+		for _, hole := range l.texts {
+			size += len(texts[hole])
+		}
+		for _, splice := range l.splices {
+			for j := range splices[splice] {
+				size += splices[splice][j].Size
+			}
+		}
+		for _, inner := range l.inner {
+			size += protowire.SizeBytes(sizes[inner])
+		}
+		sizes[i] = size
+	}
+}
