@@ -27,7 +27,7 @@ type services struct {
 
 // StreamAggregatedResources implements ADS as state of the world.
 func (v *services) StreamAggregatedResources(rpc discoveryv3.AggregatedDiscoveryService_StreamAggregatedResourcesServer) error {
-	return v.serve(rpc, adsService, sotwDialect{})
+	return v.serve(rpc, adsService, newSotwDialect())
 }
 
 // DeltaAggregatedResources implements ADS as delta.
@@ -37,7 +37,7 @@ func (v *services) DeltaAggregatedResources(rpc discoveryv3.AggregatedDiscoveryS
 
 // StreamSecrets implements SDS as state of the world.
 func (v *services) StreamSecrets(rpc secretv3.SecretDiscoveryService_StreamSecretsServer) error {
-	return v.serve(rpc, sdsService, sotwDialect{})
+	return v.serve(rpc, sdsService, newSotwDialect())
 }
 
 // DeltaSecrets implements SDS as delta.

@@ -28,7 +28,7 @@ type request struct {
 	nonce     string
 	rejection *statuspb.Status
 
-	names []string // state of the world: everything it wants
+	names nameList // state of the world: everything it wants
 
 	subscribe, unsubscribe []string          // delta
 	initial                map[string]string // delta: names and versions it has

@@ -3,9 +3,8 @@
 package xds
 
 import (
-	"encoding/binary"
+	"hash/maphash"
 
-	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
 
 	"github.com/ambient22/ambient22/envoyconfig"
@@ -18,23 +17,27 @@ import (
 // one that refused a response may have taken parts of it and still calls what it
 // has by the version before. Delta, where versions belong to single resources, is
 // the protocol for who reconnects to a large mesh.
-type sotwDialect struct{}
+type sotwDialect struct {
+	seed maphash.Seed // of the hashes that tell one list of names from another
+}
+
+func newSotwDialect() sotwDialect { return sotwDialect{seed: maphash.MakeSeed()} }
 
 func (sotwDialect) String() string { return "state of the world" }
 
 func (sotwDialect) order() []step { return sotwOrder() }
 
-func (sotwDialect) receive(rpc grpc.ServerStream) (*request, error) {
-	r := &discoveryv3.DiscoveryRequest{}
+func (d sotwDialect) receive(rpc grpc.ServerStream) (*request, error) {
+	r := &sotwRequest{seed: d.seed}
 	if err := rpc.RecvMsg(r); err != nil {
 		return nil, err
 	}
 	return &request{
-		node:      r.GetNode(),
-		typeURL:   r.GetTypeUrl(),
-		nonce:     r.GetResponseNonce(),
-		rejection: r.GetErrorDetail(),
-		names:     r.GetResourceNames(),
+		node:      r.rest.GetNode(),
+		typeURL:   r.rest.GetTypeUrl(),
+		nonce:     r.rest.GetResponseNonce(),
+		rejection: r.rest.GetErrorDetail(),
+		names:     r.names,
 	}, nil
 }
 
@@ -44,23 +47,19 @@ func (sotwDialect) subscribe(sub *subscription, r *request) {
 	if sub.lastNonce != "" && r.nonce != "" && r.nonce != sub.lastNonce {
 		return
 	}
-	// Every answer repeats the names, of which there may be a million.
-	asks := sub.hashNames(r.names)
-	if asks == sub.asks && sub.begun {
+	if sub.begun && r.names.hash == sub.asks {
 		return
 	}
-	sub.asks = asks
-	wanted := make(map[string]struct{}, len(r.names))
-	for _, name := range r.names {
-		wanted[name] = struct{}{}
-	}
+	sub.asks = r.names.hash
+	wanted := r.names.set()
+	none := len(wanted) == 0
 	_, everything := wanted[anything]
 	everything = everything && sub.kind != secrets
 	if everything {
 		delete(wanted, anything)
 	}
 	begins := !sub.begun
-	if len(r.names) == 0 && sub.kind.listed() && (begins || sub.wildcard) {
+	if none && sub.kind.listed() && (begins || sub.wildcard) {
 		everything = true
 	}
 	if everything && !sub.wildcard {
@@ -78,17 +77,6 @@ func (sotwDialect) subscribe(sub *subscription, r *request) {
 			sub.add(name)
 		}
 	}
-}
-
-// hashNames tells one list of names from another.
-func (s *subscription) hashNames(names []string) uint64 {
-	s.hash.Reset()
-	var length [binary.MaxVarintLen64]byte
-	for _, name := range names {
-		s.hash.Write(binary.AppendUvarint(length[:0], uint64(len(name))))
-		s.hash.WriteString(name)
-	}
-	return s.hash.Sum64()
 }
 
 func (d sotwDialect) answer(s *stream, sub *subscription, v *view) error {

@@ -3,7 +3,6 @@
 package xds
 
 import (
-	"hash/maphash"
 	"maps"
 	"slices"
 	"time"
@@ -42,7 +41,6 @@ type subscription struct {
 	lastNonce  string
 	// asks is the hash of the names in the latest state of the world request.
 	asks uint64
-	hash maphash.Hash
 	// rejected are the names the proxy refused and has not accepted since.
 	rejected map[string]struct{}
 }

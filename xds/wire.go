@@ -158,7 +158,8 @@ func sizeOfBytes(field protowire.Number, n int) int {
 	return protowire.SizeTag(field) + protowire.SizeBytes(n)
 }
 
-// rawCodec sends messages as they are, and leaves everything else to protobuf.
+// rawCodec sends messages as they are, lets those that can read themselves do so,
+// and leaves everything else to protobuf.
 type rawCodec struct{ encoding.CodecV2 }
 
 func newRawCodec() rawCodec { return rawCodec{encoding.GetCodecV2("proto")} }
@@ -171,4 +172,13 @@ func (c rawCodec) Marshal(v any) (mem.BufferSlice, error) {
 	}
 	m.flush()
 	return m.buffers, nil
+}
+
+// Unmarshal implements encoding.CodecV2.
+func (c rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
+	r, ok := v.(*sotwRequest)
+	if !ok {
+		return c.CodecV2.Unmarshal(data, v)
+	}
+	return r.unmarshal(data.Materialize())
 }
