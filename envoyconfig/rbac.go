@@ -29,6 +29,7 @@ type policyFilters struct {
 	rules    ruleWriter
 	network  map[string][]*listenerv3.Filter // by policySet.key
 	http     map[string][]*hcmv3.HttpFilter  // the same, and the pod's address where it matters
+	strict   map[string][]*listenerv3.Filter // by the ports and what is asked of them
 }
 
 // newPolicyFilters writes regular expressions with their engine where engine is
@@ -40,6 +41,7 @@ func newPolicyFilters(p *packer, s *mesh.Snapshot, engine bool) *policyFilters {
 		rules:    ruleWriter{trustDomain: s.TrustDomain, engine: engine},
 		network:  map[string][]*listenerv3.Filter{},
 		http:     map[string][]*hcmv3.HttpFilter{},
+		strict:   map[string][]*listenerv3.Filter{},
 	}
 }
 
@@ -48,7 +50,7 @@ func newPolicyFilters(p *packer, s *mesh.Snapshot, engine bool) *policyFilters {
 // it. They stand before the last filter of a chain.
 //
 // On port 15008 they see the tunnel, not what is in it: a policy on ports is held
-// against 15008 there.
+// against 15008 there, and one on addresses against the ztunnel that opened it.
 func (b *builder) networkRBAC(w *mesh.Workload) []*listenerv3.Filter {
 	return b.policies.networkFilters(w)
 }

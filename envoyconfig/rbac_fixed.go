@@ -3,6 +3,7 @@
 package envoyconfig
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -43,16 +44,21 @@ func (f *policyFilters) strictFilters(w *mesh.Workload) []*listenerv3.Filter {
 	if !strict && len(ports) == 0 {
 		return nil
 	}
+	key := fmt.Sprint(strict, ports)
+	if filters, ok := f.strict[key]; ok {
+		return filters
+	}
 	var asked []*rbacv3.Permission
 	if strict {
 		asked = permissionLists(nil, nil, ports, f.rules.port)
 	} else {
 		asked = permissionLists(nil, ports, nil, f.rules.port)
 	}
-	return f.onePolicy(rbacv3.RBAC_DENY, strictMTLSPolicy, &rbacv3.Policy{
+	f.strict[key] = f.onePolicy(rbacv3.RBAC_DENY, strictMTLSPolicy, &rbacv3.Policy{
 		Permissions: []*rbacv3.Permission{permissionAll(asked)},
 		Principals:  []*rbacv3.Principal{principalAll(nil)},
 	})
+	return f.strict[key]
 }
 
 func (f *policyFilters) onePolicy(action rbacv3.RBAC_Action, name string, p *rbacv3.Policy) []*listenerv3.Filter {

@@ -4,6 +4,7 @@ package envoyconfig
 
 import (
 	"net/netip"
+	"regexp"
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -99,7 +100,7 @@ func (w ruleWriter) ownTrustDomain(principal string) string {
 }
 
 func (w ruleWriter) namespace(pattern string) *rbacv3.Principal {
-	return authenticated(w.regex(".*/ns/" + strings.ReplaceAll(pattern, "*", ".*") + "/.*"))
+	return authenticated(w.regex(".*/ns/" + strings.ReplaceAll(literal(pattern), `\*`, ".*") + "/.*"))
 }
 
 // remoteIP matches where a connection came from before any proxy that says so. In
@@ -124,7 +125,7 @@ func (w ruleWriter) text(pattern, scheme string) *matcherv3.StringMatcher {
 	}
 	if suffix, ok := strings.CutPrefix(pattern, "*"); ok {
 		if scheme != "" {
-			return w.regex(scheme + ".*" + suffix)
+			return w.regex(scheme + ".*" + literal(suffix))
 		}
 		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Suffix{Suffix: suffix}}
 	}
@@ -132,6 +133,13 @@ func (w ruleWriter) text(pattern, scheme string) *matcherv3.StringMatcher {
 		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: scheme + prefix}}
 	}
 	return exactText(scheme + pattern)
+}
+
+// literal keeps a text from being read as a regular expression: a broken one would
+// have the proxy refuse the whole listener. Dots stay as they are, as in 2022, and
+// match any one character.
+func literal(text string) string {
+	return strings.ReplaceAll(regexp.QuoteMeta(text), `\.`, ".")
 }
 
 func (w ruleWriter) regex(text string) *matcherv3.StringMatcher {

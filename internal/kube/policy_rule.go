@@ -47,8 +47,8 @@ func (r *ruleReader) from(field string, s *securityv1beta1.Source) {
 	source := mesh.Source{
 		Principals:        read.principals("principals", s.GetPrincipals()),
 		NotPrincipals:     read.principals("notPrincipals", s.GetNotPrincipals()),
-		Namespaces:        read.texts("namespaces", s.GetNamespaces()),
-		NotNamespaces:     read.texts("notNamespaces", s.GetNotNamespaces()),
+		Namespaces:        read.namespaces("namespaces", s.GetNamespaces()),
+		NotNamespaces:     read.namespaces("notNamespaces", s.GetNotNamespaces()),
 		RemoteIPBlocks:    read.blocks("remoteIpBlocks", s.GetRemoteIpBlocks()),
 		NotRemoteIPBlocks: read.blocks("notRemoteIpBlocks", s.GetNotRemoteIpBlocks()),
 		IPBlocks:          read.blocks("ipBlocks", s.GetIpBlocks()),
@@ -111,7 +111,7 @@ func (r *ruleReader) when(field string, c *securityv1beta1.Condition) {
 	case keyRemoteIP:
 		r.whenCaller(mesh.Source{RemoteIPBlocks: read.blocks("values", values), NotRemoteIPBlocks: read.blocks("notValues", not)})
 	case keySourceNamespace:
-		r.whenCaller(mesh.Source{Namespaces: read.texts("values", values), NotNamespaces: read.texts("notValues", not)})
+		r.whenCaller(mesh.Source{Namespaces: read.namespaces("values", values), NotNamespaces: read.namespaces("notValues", not)})
 	case keySourcePrincipal:
 		r.whenCaller(mesh.Source{Principals: read.principals("values", values), NotPrincipals: read.principals("notValues", not)})
 	case keyDestinationIP:
@@ -119,7 +119,7 @@ func (r *ruleReader) when(field string, c *securityv1beta1.Condition) {
 	case keyDestinationPort:
 		r.whenCalled(mesh.Operation{Ports: read.ports("values", values), NotPorts: read.ports("notValues", not)})
 	case keySNI:
-		r.whenCalled(mesh.Operation{SNI: read.texts("values", values), NotSNI: read.texts("notValues", not)})
+		r.whenCalled(mesh.Operation{SNI: read.patterns("values", values), NotSNI: read.patterns("notValues", not)})
 	default:
 		r.otherKey(field+".key", key)
 	}

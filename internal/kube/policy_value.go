@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // lists reads the lists of one source, operation or condition.
@@ -18,9 +20,35 @@ type lists struct {
 
 func (r *ruleReader) listsOf(field string) *lists { return &lists{ruleReader: r, field: field} }
 
-// texts takes what is not empty.
-func (l *lists) texts(name string, values []string) []string {
-	return readAll(l, name, values, func(field, value string) (string, bool) { return value, true })
+// namespaces are names, with "*" anywhere.
+func (l *lists) namespaces(name string, values []string) []string {
+	return readAll(l, name, values, func(field, value string) (string, bool) {
+		letters := strings.ReplaceAll(value, "*", "x")
+		ok := len(validation.IsDNS1123Label(letters)) == 0
+		if !ok {
+			l.wrong(field, `write one, where * may stand for any part of it`, "%q is no namespace", value)
+		}
+		return value, ok
+	})
+}
+
+// patterns are texts, with "*" for what comes before or after them.
+func (l *lists) patterns(name string, values []string) []string {
+	return readAll(l, name, values, func(field, value string) (string, bool) {
+		return value, l.pattern(field, value)
+	})
+}
+
+func (l *lists) pattern(field, value string) bool {
+	inside := strings.TrimPrefix(value, "*")
+	if inside == value {
+		inside = strings.TrimSuffix(value, "*")
+	}
+	if strings.Contains(inside, "*") {
+		l.wrong(field, "write the whole value, or only its beginning or its end", "%q has a * where it is no wildcard", value)
+		return false
+	}
+	return true
 }
 
 // principals are identities without their scheme.
@@ -30,7 +58,7 @@ func (l *lists) principals(name string, values []string) []string {
 			l.wrong(field, fmt.Sprintf("write %q", rest), "a principal stands without the scheme spiffe://")
 			return "", false
 		}
-		return value, true
+		return value, l.pattern(field, value)
 	})
 }
 
