@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
+	echov3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/echo/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -160,16 +160,16 @@ func TestRefusedResourceKeepsTheOld(t *testing.T) {
 			serve(t, p.productpage, "10.4.3.20:9080", echo)
 			good := proto.CloneOf(a.listener("ztunnel_outbound"))
 			l := a.listener("ztunnel_outbound")
-			rbac, err := anypb.New(&rbacv3.RBAC{StatPrefix: "x"})
+			echo, err := anypb.New(&echov3.Echo{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			l.FilterChains[0].Filters = append([]*listenerv3.Filter{{Name: "rbac", ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: rbac}}}, l.FilterChains[0].Filters...)
+			l.FilterChains[0].Filters = append([]*listenerv3.Filter{{Name: "echo", ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: echo}}}, l.FilterChains[0].Filters...)
 			a.res.Clusters[0].ConnectTimeout = durationpb.New(3e9) // something good in the same push
 			a.push()
 			wait(t, "the refusal arrives", func() bool { n, _ := a.server.Nacks(); return len(n) > 0 })
 			nacks, _ := a.server.Nacks()
-			for _, want := range []string{"ztunnel_outbound", "filter_chains[0].filters[0].typed_config", "envoy.extensions.filters.network.rbac.v3.RBAC"} {
+			for _, want := range []string{"ztunnel_outbound", "filter_chains[0].filters[0].typed_config", "envoy.extensions.filters.network.echo.v3.Echo"} {
 				if !strings.Contains(nacks[0].Message, want) {
 					t.Errorf("refusal %q does not name %s", nacks[0].Message, want)
 				}

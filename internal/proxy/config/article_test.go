@@ -85,7 +85,7 @@ func TestArticleOutboundListener(t *testing.T) {
 func TestArticleInboundListener(t *testing.T) {
 	l := listeners(t, "b")["ztunnel_inbound"]
 	c := l.FindChain(netip.MustParseAddrPort("10.4.4.18:40000"), netip.MustParseAddrPort("10.4.3.20:15008"))
-	if c == nil || c.Name != "inbound_10.4.3.20" || c.HTTP == nil || c.HTTP.Cluster != "virtual_inbound" {
+	if c == nil || c.Name != "inbound_10.4.3.20" || c.HTTP == nil || c.HTTP.Route.Cluster != "virtual_inbound" {
 		t.Fatalf("chain %+v", c)
 	}
 	if c.TLS.RequireClientCert || c.TLS.Validation == nil || c.TLS.Validation.Roots.Name != "ROOTCA" || c.TLS.Validation.Roots.Timeout != 0 {

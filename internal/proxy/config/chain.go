@@ -8,16 +8,16 @@ import (
 	"strings"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	filelogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
-	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	networkrbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/ambient22/ambient22/internal/proxy/accesslog"
+	"github.com/ambient22/ambient22/internal/proxy/rbac"
 )
 
 // FilterChain is what happens to a connection that matched it. Exactly one of
@@ -25,6 +25,7 @@ import (
 type FilterChain struct {
 	Name string
 	TLS  *DownstreamTLS // nil: plain bytes
+	RBAC []*rbac.Filter // asked in this order before all else
 	TCP  *TCPProxy
 	HTTP *HTTP
 }
@@ -49,20 +50,6 @@ type Header struct {
 	Value *accesslog.Format
 }
 
-// HTTP is an HTTP connection manager that knows CONNECT requests.
-type HTTP struct {
-	StatPrefix string
-	RouteName  string // the name of the matching route
-	Cluster    string // where CONNECT requests go
-	HTTP2      HTTP2
-	AccessLogs []*accesslog.Format
-}
-
-// HTTP2 are the limits of a connection; zero stands for the default.
-type HTTP2 struct {
-	MaxStreams, StreamWindow, ConnWindow uint32
-}
-
 // chainDecoder decodes the chains of one listener and remembers formats, which
 // are nearly all the same.
 type chainDecoder struct {
@@ -72,11 +59,16 @@ type chainDecoder struct {
 
 func (c *chainDecoder) chain(m *listenerv3.FilterChain) (*FilterChain, error) {
 	chain := &FilterChain{Name: m.GetName()}
-	if len(m.GetFilters()) != 1 {
-		return nil, fmt.Errorf("filters: there are %d, only one terminal filter is supported", len(m.GetFilters()))
+	for i, f := range m.GetFilters() {
+		if chain.terminated() {
+			return nil, fmt.Errorf("filters[%d]: stands behind a terminal filter", i)
+		}
+		if err := c.filter(chain, f.GetTypedConfig()); err != nil {
+			return nil, in(err, "filters[%d].typed_config", i)
+		}
 	}
-	if err := c.filter(chain, m.GetFilters()[0].GetTypedConfig()); err != nil {
-		return nil, in(err, "filters[0].typed_config")
+	if !chain.terminated() {
+		return nil, errors.New("filters: there is no terminal filter")
 	}
 	ts := m.GetTransportSocket()
 	if ts == nil || isRawBuffer(ts) {
@@ -92,6 +84,9 @@ func (c *chainDecoder) chain(m *listenerv3.FilterChain) (*FilterChain, error) {
 	return chain, nil
 }
 
+// terminated reports whether there is a filter that nothing can follow.
+func (f *FilterChain) terminated() bool { return f.TCP != nil || f.HTTP != nil }
+
 func (c *chainDecoder) filter(chain *FilterChain, a *anypb.Any) error {
 	msg, err := a.UnmarshalNew()
 	if err != nil {
@@ -102,6 +97,10 @@ func (c *chainDecoder) filter(chain *FilterChain, a *anypb.Any) error {
 		chain.TCP, err = c.tcpProxy(t)
 	case *hcmv3.HttpConnectionManager:
 		chain.HTTP, err = c.http(t)
+	case *networkrbacv3.RBAC:
+		var f *rbac.Filter
+		f, err = networkRBAC(t)
+		chain.RBAC = append(chain.RBAC, f)
 	default:
 		err = fmt.Errorf("type %q is not supported here", a.GetTypeUrl())
 	}
@@ -175,61 +174,4 @@ func (c *chainDecoder) format(text string) (*accesslog.Format, error) {
 	}
 	c.formats[text] = f
 	return f, nil
-}
-
-func (c *chainDecoder) http(m *hcmv3.HttpConnectionManager) (*HTTP, error) {
-	h := &HTTP{StatPrefix: m.GetStatPrefix(), HTTP2: http2Limits(m.GetHttp2ProtocolOptions())}
-	if !m.GetHttp2ProtocolOptions().GetAllowConnect() {
-		return nil, errors.New("http2_protocol_options.allow_connect: must be true")
-	}
-	if len(m.GetUpgradeConfigs()) != 1 {
-		return nil, errors.New("upgrade_configs: must hold CONNECT")
-	}
-	if err := onlyRouter(m.GetHttpFilters()); err != nil {
-		return nil, err
-	}
-	var err error
-	if h.AccessLogs, err = c.accessLogs(m.GetAccessLog()); err != nil {
-		return nil, err
-	}
-	if err := h.route(m); err != nil {
-		return nil, in(err, "route_config")
-	}
-	return h, nil
-}
-
-func onlyRouter(filters []*hcmv3.HttpFilter) error {
-	if len(filters) != 1 {
-		return fmt.Errorf("http_filters: there are %d, only the router is supported", len(filters))
-	}
-	_, err := message[*routerv3.Router](filters[0].GetTypedConfig(), "http_filters[0].typed_config")
-	return err
-}
-
-func (h *HTTP) route(m *hcmv3.HttpConnectionManager) error {
-	hosts := m.GetRouteConfig().GetVirtualHosts()
-	if len(hosts) != 1 || len(hosts[0].GetRoutes()) != 1 {
-		return errors.New("virtual_hosts: exactly one with exactly one route is supported")
-	}
-	r := hosts[0].GetRoutes()[0]
-	if r.GetMatch().GetConnectMatcher() == nil {
-		return errors.New("virtual_hosts[0].routes[0].match: only connect_matcher is supported")
-	}
-	up := r.GetRoute().GetUpgradeConfigs()
-	if len(up) != 1 || up[0].GetConnectConfig() == nil {
-		return errors.New("virtual_hosts[0].routes[0].route.upgrade_configs: must hold CONNECT with a connect_config")
-	}
-	h.RouteName, h.Cluster = r.GetName(), r.GetRoute().GetCluster()
-	if h.Cluster == "" {
-		return errors.New("virtual_hosts[0].routes[0].route.cluster: is missing")
-	}
-	return nil
-}
-
-func http2Limits(m *corev3.Http2ProtocolOptions) HTTP2 {
-	return HTTP2{
-		MaxStreams:   m.GetMaxConcurrentStreams().GetValue(),
-		StreamWindow: m.GetInitialStreamWindowSize().GetValue(),
-		ConnWindow:   m.GetInitialConnectionWindowSize().GetValue(),
-	}
 }

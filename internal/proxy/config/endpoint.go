@@ -40,14 +40,25 @@ func (d *Decoder) Endpoints(body *anypb.Any) (name string, h []Host, err error) 
 	return m.GetClusterName(), h, err
 }
 
+// hosts decodes an assignment. Its hosts take turns, so their weights must be
+// the same; one without a weight has that of 1.
 func hosts(m *endpointv3.ClusterLoadAssignment) ([]Host, error) {
 	var out []Host
+	var weight uint32
 	for i, locality := range m.GetEndpoints() {
 		for j, lb := range locality.GetLbEndpoints() {
 			h, err := host(lb)
 			if err != nil {
 				return nil, in(err, "endpoints[%d].lb_endpoints[%d]", i, j)
 			}
+			w := uint32(1)
+			if lb.GetLoadBalancingWeight() != nil {
+				w = lb.GetLoadBalancingWeight().GetValue()
+			}
+			if len(out) > 0 && w != weight {
+				return nil, fmt.Errorf("endpoints[%d].lb_endpoints[%d].load_balancing_weight: %d beside %d is not supported, only equal weights", i, j, w, weight)
+			}
+			weight = w
 			out = append(out, h)
 		}
 	}

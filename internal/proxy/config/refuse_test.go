@@ -13,11 +13,13 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	filelogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
+	echov3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/echo/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -26,7 +28,7 @@ import (
 )
 
 // find is the message of that name.
-func find[T interface{ GetName() string }](t *testing.T, list []T, name string) T {
+func find[T interface{ GetName() string }](t testing.TB, list []T, name string) T {
 	t.Helper()
 	for _, m := range list {
 		if m.GetName() == name {
@@ -38,7 +40,7 @@ func find[T interface{ GetName() string }](t *testing.T, list []T, name string) 
 }
 
 // edit changes a packed message in place.
-func edit[T proto.Message](t *testing.T, a *anypb.Any, f func(T)) {
+func edit[T proto.Message](t testing.TB, a *anypb.Any, f func(T)) {
 	t.Helper()
 	m, err := a.UnmarshalNew()
 	if err != nil {
@@ -80,9 +82,9 @@ func TestRefusedListeners(t *testing.T) {
 	}{
 		"unsupported field": {"ztunnel_inbound", func(t *testing.T, l L) { l.TcpBacklogSize = wrapperspb.UInt32(5) }, []string{"tcp_backlog_size", "not supported"}},
 		"unsupported network filter": {"ztunnel_inbound", func(t *testing.T, l L) {
-			f := &listenerv3.Filter{Name: "rbac", ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: pack(t, &rbacv3.RBAC{StatPrefix: "tcp."})}}
+			f := &listenerv3.Filter{Name: "echo", ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: pack(t, &echov3.Echo{})}}
 			l.FilterChains[1].Filters = append([]*listenerv3.Filter{f}, l.FilterChains[1].Filters...)
-		}, []string{"filter_chains[1].filters[0].typed_config", "envoy.extensions.filters.network.rbac.v3.RBAC"}},
+		}, []string{"filter_chains[1].filters[0].typed_config", "envoy.extensions.filters.network.echo.v3.Echo"}},
 		"type without definition": {"ztunnel_inbound", func(t *testing.T, l L) {
 			l.FilterChains[0].Filters[0].GetTypedConfig().TypeUrl = "type.googleapis.com/nobody.knows.This"
 		}, []string{"filter_chains[0].filters[0].typed_config", "nobody.knows.This"}},
@@ -112,7 +114,7 @@ func TestRefusedListeners(t *testing.T) {
 		}, []string{"access_log[0].filter"}},
 		"second HTTP filter": {"ztunnel_inbound", func(t *testing.T, l L) {
 			hcm(t, l, func(h *hcmv3.HttpConnectionManager) { h.HttpFilters = append(h.HttpFilters, h.HttpFilters[0]) })
-		}, []string{"http_filters", "2"}},
+		}, []string{"http_filters[1]", "behind the router"}},
 		"route timeout": {"ztunnel_inbound", func(t *testing.T, l L) {
 			hcm(t, l, func(h *hcmv3.HttpConnectionManager) {
 				h.GetRouteConfig().VirtualHosts[0].Routes[0].GetRoute().Timeout = durationpb.New(0)
@@ -145,6 +147,19 @@ func TestRefusedListeners(t *testing.T) {
 				c.CommonTlsContext.GetCombinedValidationContext().DefaultValidationContext.VerifyCertificateHash = []string{strings.Repeat("ab", 32)}
 			})
 		}, []string{"default_validation_context.verify_certificate_hash"}},
+		"no router": {"ztunnel_inbound", func(t *testing.T, l L) {
+			hcm(t, l, func(h *hcmv3.HttpConnectionManager) { h.HttpFilters = nil })
+		}, []string{"http_filters", "no router"}},
+		"no terminal filter": {"ztunnel_inbound", func(t *testing.T, l L) { l.FilterChains[1].Filters = nil }, []string{"filter_chains[1]", "filters: there is no terminal"}},
+		"filter behind a terminal one": {"ztunnel_inbound", func(t *testing.T, l L) {
+			l.FilterChains[1].Filters = append(l.FilterChains[1].Filters, l.FilterChains[0].Filters[0])
+		}, []string{"filter_chains[1]", "filters[1]: stands behind a terminal filter"}},
+		"route by method": {"ztunnel_inbound", func(t *testing.T, l L) {
+			hcm(t, l, func(h *hcmv3.HttpConnectionManager) {
+				h.GetRouteConfig().VirtualHosts[0].Routes[0].Match.Headers = []*routev3.HeaderMatcher{{
+					Name: "x", HeaderMatchSpecifier: &routev3.HeaderMatcher_RangeMatch{RangeMatch: &typev3.Int64Range{End: 1}}}}
+			})
+		}, []string{"route_config.virtual_hosts[0].routes[0].match.headers[0].range_match"}},
 		"same prefix twice": {"ztunnel_inbound", func(t *testing.T, l L) {
 			l.FilterChains = append(l.FilterChains, l.FilterChains[1])
 		}, []string{"filter_chains[2].filter_chain_match.prefix_ranges[0]", "10.4.4.19/32"}},
@@ -253,8 +268,8 @@ func TestRefusedEndpoints(t *testing.T) {
 		change func(e E)
 		want   []string
 	}{
-		"weight": {func(e E) { e.LoadBalancingWeight = wrapperspb.UInt32(2) }, []string{"endpoints[0].lb_endpoints[0].load_balancing_weight", "2"}},
-		"health": {func(e E) { e.HealthStatus = corev3.HealthStatus_DRAINING }, []string{"health_status", "DRAINING"}},
+		"no weight": {func(e E) { e.LoadBalancingWeight = wrapperspb.UInt32(0) }, []string{"LoadBalancingWeight"}},
+		"health":    {func(e E) { e.HealthStatus = corev3.HealthStatus_DRAINING }, []string{"health_status", "DRAINING"}},
 		"address": {func(e E) {
 			e.GetEndpoint().GetAddress().GetEnvoyInternalAddress().EndpointId = ""
 			e.GetEndpoint().Address.Address = &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: "/x"}}
@@ -281,4 +296,36 @@ func TestRefusedSecretsAndExtensions(t *testing.T) {
 	ext.TypedConfig.Value = append(ext.TypedConfig.Value, 0x1a, 0x01, 'x')
 	_, _, err = d.Extension(pack(t, ext))
 	wantRefusal(t, err, "typed_config", "field number 3")
+}
+
+func TestWeights(t *testing.T) {
+	one, two := wrapperspb.UInt32(1), wrapperspb.UInt32(2)
+	for name, tc := range map[string]struct {
+		weights []*wrapperspb.UInt32Value
+		want    string
+	}{
+		"none":         {[]*wrapperspb.UInt32Value{nil, nil}, ""},
+		"one and none": {[]*wrapperspb.UInt32Value{one, nil}, ""},
+		"equal":        {[]*wrapperspb.UInt32Value{two, two}, ""},
+		"different":    {[]*wrapperspb.UInt32Value{one, two}, "endpoints[0].lb_endpoints[1].load_balancing_weight: 2 beside 1"},
+		"two and none": {[]*wrapperspb.UInt32Value{two, nil}, "endpoints[0].lb_endpoints[1].load_balancing_weight: 1 beside 2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := article(t, "a").Endpoints[0]
+			group := m.Endpoints[0]
+			host := group.LbEndpoints[0]
+			group.LbEndpoints = nil
+			for _, w := range tc.weights {
+				h := proto.CloneOf(host)
+				h.LoadBalancingWeight = w
+				group.LbEndpoints = append(group.LbEndpoints, h)
+			}
+			_, hosts, err := NewDecoder().Endpoints(pack(t, m))
+			if tc.want != "" {
+				wantRefusal(t, err, tc.want)
+			} else if err != nil || len(hosts) != 2 {
+				t.Errorf("hosts %v, %v", hosts, err)
+			}
+		})
+	}
 }

@@ -7,7 +7,9 @@ import (
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	networkrbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -35,7 +37,7 @@ func schema() strict.Schema {
 		"google.protobuf.Struct":      nil,
 		workloadMetadataName:          nil,
 	}
-	for _, part := range []strict.Schema{coreSchema(), listenerSchema(), matcherSchema(), filterSchema(), tlsSchema(), clusterSchema(), endpointSchema()} {
+	for _, part := range []strict.Schema{coreSchema(), listenerSchema(), matcherSchema(), filterSchema(), rbacSchema(), tlsSchema(), clusterSchema(), endpointSchema()} {
 		for name, fields := range part {
 			s[name] = fields
 		}
@@ -69,7 +71,10 @@ func coreSchema() strict.Schema {
 		"envoy.config.core.v3.Http2ProtocolOptions":     {"allow_connect": nil, "max_concurrent_streams": nil, "initial_stream_window_size": nil, "initial_connection_window_size": nil},
 		"envoy.type.metadata.v3.MetadataKind":           {"host": nil},
 		"envoy.type.metadata.v3.MetadataKind.Host":      {},
-		"envoy.type.matcher.v3.StringMatcher":           {"prefix": nil, "exact": nil},
+		"envoy.type.matcher.v3.StringMatcher":           {"prefix": nil, "exact": nil, "suffix": nil, "contains": nil, "safe_regex": nil, "ignore_case": nil},
+		// The engine was chosen by name once; there is only this one.
+		"envoy.type.matcher.v3.RegexMatcher":           {"regex": nil, "google_re2": nil},
+		"envoy.type.matcher.v3.RegexMatcher.GoogleRE2": {},
 	}
 }
 
@@ -124,7 +129,8 @@ func filterSchema() strict.Schema {
 		"envoy.config.route.v3.RouteConfiguration":                      {"name": nil, "virtual_hosts": nil},
 		"envoy.config.route.v3.VirtualHost":                             {"name": nil, "domains": strict.String("*"), "routes": nil},
 		"envoy.config.route.v3.Route":                                   {"name": nil, "match": nil, "route": nil},
-		"envoy.config.route.v3.RouteMatch":                              {"connect_matcher": nil},
+		"envoy.config.route.v3.RouteMatch":                              {"connect_matcher": nil, "headers": nil},
+		"envoy.config.route.v3.HeaderMatcher":                           {"name": nil, "string_match": nil, "present_match": nil, "invert_match": nil, "treat_missing_header_as_empty": nil},
 		"envoy.config.route.v3.RouteMatch.ConnectMatcher":               {},
 		"envoy.config.route.v3.RouteAction":                             {"cluster": nil, "upgrade_configs": nil},
 		"envoy.config.route.v3.RouteAction.UpgradeConfig":               {"upgrade_type": connect, "connect_config": nil},
@@ -132,6 +138,30 @@ func filterSchema() strict.Schema {
 		httpProtocolOptionsID:                                           {"explicit_http_config": nil, "use_downstream_protocol_config": nil},
 		httpProtocolOptionsID + ".ExplicitHttpConfig":                   {"http2_protocol_options": nil},
 		httpProtocolOptionsID + ".UseDownstreamHttpConfig":              {"http_protocol_options": nil, "http2_protocol_options": nil},
+	}
+}
+
+func rbacSchema() strict.Schema {
+	const rbac = "envoy.config.rbac.v3."
+	return strict.Schema{
+		"envoy.extensions.filters.network.rbac.v3.RBAC": {
+			"rules": nil, "shadow_rules": nil, "stat_prefix": nil, "shadow_rules_stat_prefix": nil,
+			"enforcement_type": strict.Enum(networkrbacv3.RBAC_ONE_TIME_ON_FIRST_BYTE),
+		},
+		"envoy.extensions.filters.http.rbac.v3.RBAC": {"rules": nil, "rules_stat_prefix": nil, "shadow_rules": nil, "shadow_rules_stat_prefix": nil},
+		rbac + "RBAC":           {"action": strict.Enum(rbacv3.RBAC_ALLOW, rbacv3.RBAC_DENY), "policies": nil},
+		rbac + "Policy":         {"permissions": nil, "principals": nil},
+		rbac + "Permission.Set": {"rules": nil},
+		rbac + "Permission": {
+			"and_rules": nil, "or_rules": nil, "not_rule": nil, "any": nil,
+			"destination_ip": nil, "destination_port": nil, "requested_server_name": nil, "header": nil,
+		},
+		rbac + "Principal.Set":           {"ids": nil},
+		rbac + "Principal.Authenticated": {"principal_name": nil},
+		rbac + "Principal": {
+			"and_ids": nil, "or_ids": nil, "not_id": nil, "any": nil,
+			"authenticated": nil, "source_ip": nil, "direct_remote_ip": nil, "remote_ip": nil, "header": nil,
+		},
 	}
 }
 
@@ -174,7 +204,7 @@ func endpointSchema() strict.Schema {
 	return strict.Schema{
 		"envoy.config.endpoint.v3.ClusterLoadAssignment":      {"cluster_name": nil, "endpoints": nil},
 		"envoy.config.endpoint.v3.LocalityLbEndpoints":        {"locality": nil, "lb_endpoints": nil},
-		"envoy.config.endpoint.v3.LbEndpoint":                 {"endpoint": nil, "health_status": healthy, "metadata": nil, "load_balancing_weight": weightOne},
+		"envoy.config.endpoint.v3.LbEndpoint":                 {"endpoint": nil, "health_status": healthy, "metadata": nil, "load_balancing_weight": nil},
 		"envoy.config.endpoint.v3.Endpoint":                   {"address": nil, "health_check_config": nil},
 		"envoy.config.endpoint.v3.Endpoint.HealthCheckConfig": {},
 	}
@@ -185,15 +215,6 @@ func emptyStruct(v protoreflect.Value) error {
 	s, ok := v.Message().Interface().(*structpb.Struct)
 	if !ok || len(s.GetFields()) > 0 {
 		return fmt.Errorf("only an empty value is supported")
-	}
-	return nil
-}
-
-// weightOne allows only equal weights.
-func weightOne(v protoreflect.Value) error {
-	m := v.Message()
-	if w := m.Get(m.Descriptor().Fields().ByName("value")).Uint(); w != 1 {
-		return fmt.Errorf("weight %d is not supported, only 1", w)
 	}
 	return nil
 }

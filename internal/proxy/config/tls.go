@@ -6,12 +6,13 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	rawbufferv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
-	typematcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+
+	"github.com/ambient22/ambient22/internal/proxy/match"
 )
 
 // DownstreamTLS is TLS 1.3 as a server.
@@ -33,22 +34,14 @@ type UpstreamTLS struct {
 // Validation is what a peer's certificate must fulfil.
 type Validation struct {
 	Roots SecretRef
-	SANs  []SANMatch // none: any identity that the roots vouch for
-}
-
-// SANMatch matches a URI subject alternative name.
-type SANMatch struct {
-	Prefix bool // else the whole name
-	Text   string
+	SANs  []match.Text // of URI names; none: any identity that the roots vouch for
 }
 
 // Match reports whether one of the names fulfils one of the matches.
 func (v *Validation) Match(names []string) bool {
-	for _, m := range v.SANs {
-		for _, n := range names {
-			if n == m.Text || m.Prefix && strings.HasPrefix(n, m.Text) {
-				return true
-			}
+	for _, fits := range v.SANs {
+		if slices.ContainsFunc(names, fits) {
+			return true
 		}
 	}
 	return len(v.SANs) == 0
@@ -151,33 +144,23 @@ func (d *Decoder) combined(m *tlsv3.CommonTlsContext_CombinedCertificateValidati
 	return &Validation{Roots: ref, SANs: sans}, nil
 }
 
-func sanMatches(m *tlsv3.CertificateValidationContext) ([]SANMatch, error) {
-	var out []SANMatch
+func sanMatches(m *tlsv3.CertificateValidationContext) ([]match.Text, error) {
+	var out []match.Text
 	for i, s := range m.GetMatchSubjectAltNames() {
-		match, err := sanMatch(s)
+		t, err := text(s)
 		if err != nil {
 			return nil, in(err, "match_subject_alt_names[%d]", i)
 		}
-		out = append(out, match)
+		out = append(out, t)
 	}
 	for i, s := range m.GetMatchTypedSubjectAltNames() {
-		match, err := sanMatch(s.GetMatcher())
+		t, err := text(s.GetMatcher())
 		if err != nil {
 			return nil, in(err, "match_typed_subject_alt_names[%d].matcher", i)
 		}
-		out = append(out, match)
+		out = append(out, t)
 	}
 	return out, nil
-}
-
-func sanMatch(m *typematcherv3.StringMatcher) (SANMatch, error) {
-	switch p := m.GetMatchPattern().(type) {
-	case *typematcherv3.StringMatcher_Prefix:
-		return SANMatch{Prefix: true, Text: p.Prefix}, nil
-	case *typematcherv3.StringMatcher_Exact:
-		return SANMatch{Text: p.Exact}, nil
-	}
-	return SANMatch{}, fmt.Errorf("only prefix and exact are supported")
 }
 
 func isRawBuffer(ts *corev3.TransportSocket) bool {
@@ -206,6 +189,12 @@ func (v *Validation) Verify(chain []*x509.Certificate, roots *x509.CertPool, usa
 		return fmt.Errorf("peer's names %q are not admitted", names)
 	}
 	return nil
+}
+
+// PeerNames are a certificate's names in the order in which RBAC asks for them:
+// URIs, DNS names, and the subject in the form of RFC 2253.
+func PeerNames(c *x509.Certificate) []string {
+	return append(append(URINames(c), c.DNSNames...), c.Subject.String())
 }
 
 // URINames are a certificate's URI subject alternative names; a SPIFFE identity

@@ -127,12 +127,25 @@ func (c *connection) runChain() {
 		}
 		r.tls = c.tls
 	}
-	if chain.HTTP != nil {
+	switch {
+	case !c.admit(chain.RBAC, r):
+		c.deny(chain, r)
+	case chain.HTTP != nil:
 		c.serveHTTP(chain, r)
-	} else {
+	default:
 		c.proxyTCP(chain.TCP, r)
 	}
 	c.logListener(r)
+}
+
+// deny closes a connection that an RBAC filter does not let in. The TCP proxy
+// behind that filter logs it, too; a connection manager logs requests only.
+func (c *connection) deny(chain *config.FilterChain, r *record) {
+	c.Close()
+	if chain.TCP != nil {
+		r.cluster = chain.TCP.Cluster
+		c.logChain(chain.TCP.AccessLogs, r)
+	}
 }
 
 func (c *connection) remoteText() string { return addressText(c.remote, c.remoteName) }
@@ -171,10 +184,12 @@ func (c *connection) runFilters() error {
 	return nil
 }
 
-// restore finds where the connection was sent before it was redirected here.
+// restore finds where the connection was sent before it was redirected here. An
+// in-process connection tells by its metadata.
 func (c *connection) restore() {
 	tcp, ok := c.Conn.(netio.TCP)
 	if !ok {
+		c.restoreInternal()
 		return
 	}
 	if dst, ok := netio.OriginalDst(tcp.TCPConn); ok {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"strings"
 	"time"
 
 	"golang.org/x/net/http2/hpack"
@@ -14,13 +15,14 @@ import (
 	"github.com/ambient22/ambient22/internal/proxy/accesslog"
 	"github.com/ambient22/ambient22/internal/proxy/config"
 	"github.com/ambient22/ambient22/internal/proxy/netio"
+	"github.com/ambient22/ambient22/internal/proxy/rbac"
 	"github.com/ambient22/ambient22/internal/proxy/upstream"
 )
 
 // serveHTTP speaks HTTP/2 on the connection and serves its CONNECT requests.
 func (c *connection) serveHTTP(chain *config.FilterChain, r *record) {
 	set := c.listener.set
-	h := &httpManager{c: c, cfg: chain.HTTP, chain: chain.Name, stats: newHTTPStats(set.o.Stats, chain.HTTP.StatPrefix)}
+	h := &httpManager{c: c, cfg: chain.HTTP, facts: c.facts(), chain: chain.Name, stats: newHTTPStats(set.o.Stats, chain.HTTP.StatPrefix)}
 	h.stats.connections.Inc()
 	h.stats.active.Inc()
 	defer h.stats.active.Dec()
@@ -62,6 +64,7 @@ func (c *connection) logPeer(chain string) {
 type httpManager struct {
 	c     *connection
 	cfg   *config.HTTP
+	facts *rbac.Request // what all requests have in common
 	chain string
 	stats httpStats
 }
@@ -74,15 +77,18 @@ func (h *httpManager) handle(ctx context.Context, req *hbone.Request) {
 	r := h.c.record()
 	r.start, r.chain, r.request, r.tls = time.Now(), h.chain, req, h.c.tls
 	defer func() { h.c.logChain(h.cfg.AccessLogs, r) }()
+	header := func(name string) (string, bool) { return header(req, name) }
 	switch {
-	case req.Method == "CONNECT" && req.Protocol == "":
-		h.connect(ctx, req, r)
 	case req.Protocol != "":
 		// An upgrade other than CONNECT that no upgrade_configs names.
 		h.reject(req, r, 403, "", "upgrade_failed")
-	default:
+	case !h.admit(header, r):
+		h.deny(req, r)
+	case req.Method != "CONNECT" || !h.cfg.Route.Matches(header):
 		h.stats.noRoute.Inc()
 		h.reject(req, r, 404, accesslog.FlagNoRouteFound, "route_not_found")
+	default:
+		h.connect(ctx, req, r)
 	}
 }
 
@@ -94,20 +100,50 @@ func (h *httpManager) reject(req *hbone.Request, r *record, status int, flags, d
 	}
 }
 
+// deny answers a request that an RBAC filter does not let in.
+func (h *httpManager) deny(req *hbone.Request, r *record) {
+	r.status, r.details = 403, r.denied
+	h.stats.answered(403)
+	plain := []hpack.HeaderField{{Name: "content-type", Value: "text/plain"}}
+	if err := req.RejectText(403, plain, "RBAC: access denied"); err != nil {
+		r.flags = accesslog.FlagDownstreamConnectionTerminated
+	}
+}
+
+// header is a header of the request, pseudo-headers included, and whether it is
+// there. One that was sent more than once has its values joined by commas, as
+// Envoy's matchers see it. Everybody here sees it so, the cluster that takes its
+// destination from it as well: where one sees the first value and another all of
+// them, a second value smuggles the first past whoever guards it.
+func header(req *hbone.Request, name string) (string, bool) {
+	if strings.HasPrefix(name, ":") {
+		value := req.Get(name)
+		return value, value != ""
+	}
+	var values []string
+	for _, f := range req.Header {
+		if f.Name == name {
+			values = append(values, f.Value)
+		}
+	}
+	return strings.Join(values, ","), len(values) > 0
+}
+
 // connect joins a CONNECT request with a connection of the cluster. The answer
 // waits for that connection, as in Envoy.
 func (h *httpManager) connect(ctx context.Context, req *hbone.Request, r *record) {
 	c, set := h.c, h.c.listener.set
-	r.cluster, r.route = h.cfg.Cluster, h.cfg.RouteName
-	up := &upstream.Request{Header: req.Get, Source: c.source, Override: c.override}
+	cluster := h.cfg.Route.Cluster
+	r.cluster, r.route = cluster, h.cfg.Route.Name
+	up := &upstream.Request{Header: r.header, Source: c.source, Override: c.override}
 	if c.restored {
 		up.OriginalDst = c.local
 	}
-	s, err := set.o.Clusters.Connect(ctx, h.cfg.Cluster, up)
+	s, err := set.o.Clusters.Connect(ctx, cluster, up)
 	if err != nil {
 		r.fail(err, false)
 		h.reject(req, r, 503, r.flags, failureDetails[r.flags])
-		c.listener.log().Debug("no upstream for tunnel", "remote", c.remoteText(), "authority", req.Authority, "cluster", h.cfg.Cluster, "error", err)
+		c.listener.log().Debug("no upstream for tunnel", "remote", c.remoteText(), "authority", req.Authority, "cluster", cluster, "error", err)
 		return
 	}
 	r.upstreamHost, r.upstreamLocal = s.Host, s.Local

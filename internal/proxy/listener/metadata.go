@@ -15,6 +15,9 @@ const (
 	tunnelMetadata   = "tunnel" // set on endpoints, passed along by internal_upstream
 	tunnelDst        = "destination"
 	tunnelAddress    = "address"
+	originalDst      = "envoy.filters.listener.original_dst" // the same in an unchanged Envoy
+	originalLocal    = "local"
+	originalRemote   = "remote"
 	workloadMetadata = "envoy.filters.listener.workload_metadata"
 	baggageKey       = "baggage"
 )
@@ -30,6 +33,18 @@ func (c *connection) setDst() {
 	}
 	if addr, err := netip.ParseAddrPort(fields[tunnelAddress].GetStringValue()); err == nil {
 		c.override = addr
+	}
+}
+
+// restoreInternal takes both addresses of an in-process connection from the
+// metadata that came with it. One that is missing or no address is left alone.
+func (c *connection) restoreInternal() {
+	fields := c.metadata[originalDst].GetFields()
+	if local, err := netip.ParseAddrPort(fields[originalLocal].GetStringValue()); err == nil {
+		c.local, c.restored = local, true
+	}
+	if remote, err := netip.ParseAddrPort(fields[originalRemote].GetStringValue()); err == nil {
+		c.remote = remote
 	}
 }
 

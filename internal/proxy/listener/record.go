@@ -6,6 +6,8 @@ import (
 	"crypto/tls"
 	"time"
 
+	"google.golang.org/protobuf/types/known/structpb"
+
 	"github.com/ambient22/ambient22/internal/hbone"
 	"github.com/ambient22/ambient22/internal/proxy/accesslog"
 	"github.com/ambient22/ambient22/internal/proxy/netio"
@@ -21,16 +23,21 @@ type record struct {
 
 	status         int
 	flags, details string
+	denied         string // why an RBAC filter said no
 	failure        string // of the transport
 	cluster, route string
 
 	upstreamHost, upstreamLocal string
 
+	metadata map[string]*structpb.Struct // replaced, never changed
+
 	traffic netio.Traffic
 	result  netio.Result
 }
 
-func (c *connection) record() *record { return &record{c: c, start: c.start} }
+func (c *connection) record() *record {
+	return &record{c: c, start: c.start, metadata: c.metadata}
+}
 
 // pumped notes how the exchange ended.
 func (r *record) pumped(result netio.Result) { r.result = result }
@@ -53,6 +60,7 @@ func (r *record) entry() *accesslog.Entry {
 		ResponseCode:                   r.status,
 		ResponseFlags:                  r.flags,
 		ResponseCodeDetails:            r.details,
+		ConnectionTerminationDetails:   r.termination(),
 		UpstreamTransportFailureReason: r.failure,
 		BytesReceived:                  r.traffic.Up.Load(),
 		BytesSent:                      r.traffic.Down.Load(),
@@ -62,7 +70,7 @@ func (r *record) entry() *accesslog.Entry {
 		DownstreamLocalAddress:         r.c.localText(),
 		DownstreamRemoteAddress:        r.c.remoteText(),
 		RouteName:                      r.route,
-		DynamicMetadata:                r.c.metadata,
+		DynamicMetadata:                r.metadata,
 	}
 	if r.tls != nil {
 		e.RequestedServerName = r.tls.ServerName
@@ -73,19 +81,19 @@ func (r *record) entry() *accesslog.Entry {
 	return e
 }
 
+// termination is why this proxy ended the connection; a request that is denied
+// ends alone.
+func (r *record) termination() string {
+	if r.request != nil {
+		return ""
+	}
+	return r.denied
+}
+
 // header is a header of the request, pseudo-headers included.
 func (r *record) header(name string) string {
-	switch name {
-	case ":method":
-		return r.request.Method
-	case ":authority":
-		return r.request.Authority
-	case ":path":
-		return r.request.Path
-	case ":scheme":
-		return r.request.Scheme
-	}
-	return r.request.Get(name)
+	value, _ := header(r.request, name)
+	return value
 }
 
 func (c *connection) logChain(formats []*accesslog.Format, r *record) { c.log(formats, r) }

@@ -4,7 +4,9 @@ package listener
 
 import (
 	"fmt"
+	"strings"
 
+	"github.com/ambient22/ambient22/internal/proxy/rbac"
 	"github.com/ambient22/ambient22/internal/proxy/stats"
 )
 
@@ -37,6 +39,35 @@ func newTCPStats(r *stats.Registry, prefix string) tcpStats {
 		sent:     r.Counter(p + "downstream_cx_tx_bytes_total"),
 		noRoute:  r.Counter(p + "downstream_cx_no_route"),
 	}
+}
+
+// rbacStats are an RBAC filter's counters.
+type rbacStats struct {
+	r              *stats.Registry
+	rules, shadows string // what stands before their names
+}
+
+func newRBACStats(r *stats.Registry, prefix string, f *rbac.Filter) rbacStats {
+	if f.StatPrefix != "" {
+		prefix += strings.TrimSuffix(f.StatPrefix, ".") + "."
+	}
+	prefix += "rbac."
+	return rbacStats{r: r, rules: prefix + f.RulesStatPrefix, shadows: prefix + f.ShadowStatPrefix}
+}
+
+func (s rbacStats) decided(allowed bool) {
+	s.r.Counter(s.rules + outcome(allowed, "allowed", "denied")).Inc()
+}
+
+func (s rbacStats) tried(allowed bool) {
+	s.r.Counter(s.shadows + outcome(allowed, "shadow_allowed", "shadow_denied")).Inc()
+}
+
+func outcome(allowed bool, yes, no string) string {
+	if allowed {
+		return yes
+	}
+	return no
 }
 
 // httpStats are the HTTP connection manager's counters.
