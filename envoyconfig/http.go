@@ -35,9 +35,9 @@ func (b *builder) inboundHCM(ip netip.Addr, policies []*hcmv3.HttpFilter) []*lis
 	return []*listenerv3.Filter{networkFilter("envoy.filters.network.http_connection_manager", b.any(hcm))}
 }
 
-// plainPort is an address as everybody writes it. A port could also be written so
+// plainAddress is an address as everybody writes it. A port could also be written so
 // that a policy does not recognise it, but the connection still goes there: 09080.
-const plainPort = `[0-9.]+:[1-9][0-9]{0,4}`
+const plainAddress = `[0-9.]+:[1-9][0-9]{0,4}`
 
 // ownAddress matches requests for a pod's own address, at any port.
 func (b *builder) ownAddress(ip netip.Addr) []*routev3.HeaderMatcher {
@@ -49,7 +49,7 @@ func (b *builder) ownAddress(ip netip.Addr) []*routev3.HeaderMatcher {
 	}
 	return []*routev3.HeaderMatcher{
 		target(&matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: ip.String() + ":"}}),
-		target(b.policies.rules.regex(plainPort)),
+		target(b.policies.rules.regex(plainAddress)),
 	}
 }
 
