@@ -4,6 +4,7 @@ package envoyconfig
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -25,7 +26,7 @@ const (
 // one node that the same policies select share one list of filters.
 type policyFilters struct {
 	packer   *packer
-	snapshot *mesh.Snapshot
+	snapshot *mesh.Snapshot // nothing but its policies
 	rules    ruleWriter
 	network  map[string][]*listenerv3.Filter // by policySet.key
 	http     map[string][]*hcmv3.HttpFilter  // the same, and the pod's address where it matters
@@ -37,12 +38,24 @@ type policyFilters struct {
 func newPolicyFilters(p *packer, s *mesh.Snapshot, engine bool) *policyFilters {
 	return &policyFilters{
 		packer:   p,
-		snapshot: s,
+		snapshot: onlyPolicies(s),
 		rules:    ruleWriter{trustDomain: s.TrustDomain, engine: engine},
 		network:  map[string][]*listenerv3.Filter{},
 		http:     map[string][]*hcmv3.HttpFilter{},
 		strict:   map[string][]*listenerv3.Filter{},
 	}
+}
+
+// onlyPolicies has the policies of a mesh in the order in which they are found,
+// wherever the snapshot comes from.
+func onlyPolicies(s *mesh.Snapshot) *mesh.Snapshot {
+	p := &mesh.Snapshot{
+		TrustDomain:         s.TrustDomain,
+		Policies:            slices.Clone(s.Policies),
+		PeerAuthentications: slices.Clone(s.PeerAuthentications),
+	}
+	p.Sort()
+	return p
 }
 
 // networkRBAC are the filters that let in whom the policies of a pod do: first

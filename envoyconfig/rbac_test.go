@@ -18,7 +18,6 @@ import (
 // filtersOf is a policyFilters for a mesh with these policies.
 func filtersOf(trustDomain string, policies ...mesh.AuthorizationPolicy) (*policyFilters, *packer) {
 	s := &mesh.Snapshot{TrustDomain: trustDomain, Policies: policies}
-	s.Sort()
 	p := &packer{}
 	return newPolicyFilters(p, s, true), p
 }
@@ -98,8 +97,8 @@ func TestBrokenTextIsAnError(t *testing.T) {
 // TestRuleNamesDiffer wants no rule lost to another of its name.
 func TestRuleNamesDiffer(t *testing.T) {
 	f, _ := filtersOf("td",
-		mesh.AuthorizationPolicy{Namespace: mesh.RootNamespace, Name: "p", Rules: []mesh.Rule{from("a"), from("b")}},
 		mesh.AuthorizationPolicy{Namespace: "shop", Name: "p", Rules: []mesh.Rule{from("c")}},
+		mesh.AuthorizationPolicy{Namespace: mesh.RootNamespace, Name: "p", Rules: []mesh.Rule{from("a"), from("b")}},
 	)
 	if got := len(rulesOf(t, f.networkFilters(namedPod(1, nil))[0])); got != 3 {
 		t.Errorf("%d of 3 rules are there", got)

@@ -8,7 +8,8 @@ import (
 )
 
 // PoliciesOf are the authorization policies that select a workload: those of
-// RootNamespace by name, then those of its own namespace by name.
+// RootNamespace by name, then those of its own namespace by name. It finds them by
+// the order that Sort gives.
 func (s *Snapshot) PoliciesOf(w *Workload) []*AuthorizationPolicy {
 	selected := s.appendPolicies(nil, RootNamespace, w)
 	if w.Namespace != RootNamespace {
