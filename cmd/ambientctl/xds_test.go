@@ -69,12 +69,33 @@ func TestRenderIsWhatTheOriginalServed(t *testing.T) {
 	}
 }
 
+// TestRenderForms renders each profile and dialect, which must show.
+func TestRenderForms(t *testing.T) {
+	for _, c := range []struct {
+		kind, has string
+		flags     []string
+	}{
+		{"clusters", `"match_subject_alt_names"`, []string{"--profile", "hardened"}},
+		{"clusters", `"match_typed_subject_alt_names"`, []string{"--profile", "hardened", "--dialect", "upstream"}},
+		{"listeners", `"require_client_certificate": true`, []string{"--profile", "hardened", "--dialect", "istio-1.16"}},
+		{"endpoints", `"envoy.filters.listener.original_dst"`, []string{"--dialect", "upstream"}},
+	} {
+		args := []string{"--manifests", twoPods, "--node", nodeA, "--kind", c.kind}
+		_, plain, _ := render(t, args...)
+		code, stdout, stderr := render(t, append(args, c.flags...)...)
+		if code != 0 || !strings.Contains(stdout, c.has) || strings.Contains(plain, c.has) {
+			t.Errorf("%s %v: exit code %d, %s; %q is missing, or always there", c.kind, c.flags, code, stderr, c.has)
+		}
+	}
+}
+
 func TestRenderNamesWhatIsWrong(t *testing.T) {
 	for name, c := range map[string]struct {
 		args []string
 		want []string
 	}{
 		"nothing":   {nil, []string{"--manifests is required", "--node is required", "--kind"}},
+		"profile":   {[]string{"--manifests", twoPods, "--node", nodeA, "--kind", "clusters", "--profile", "soft", "--dialect", "envoy"}, []string{"--profile", "--dialect"}},
 		"kind":      {[]string{"--manifests", twoPods, "--node", nodeA, "--kind", "routes"}, []string{"routes", "listeners, clusters, endpoints and extensions"}},
 		"node":      {[]string{"--manifests", twoPods, "--node", "node-9", "--kind", "clusters"}, []string{"node-9", nodeA}},
 		"no folder": {[]string{"--manifests", "/no/such", "--node", nodeA, "--kind", "clusters"}, []string{"/no/such"}},
