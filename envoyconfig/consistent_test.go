@@ -8,21 +8,36 @@ import (
 	"testing"
 
 	"github.com/ambient22/ambient22/envoyconfig"
+	"github.com/ambient22/ambient22/internal/mesh"
 )
 
 // TestConsistent takes one resource after the other away: each is missed, except
 // those that nothing refers to.
 func TestConsistent(t *testing.T) {
-	build := func() *envoyconfig.Resources {
-		r, err := envoyconfig.Build(articleMesh(), envoyconfig.Options{Node: nodeA})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return r
+	for name, c := range map[string]struct {
+		scenario
+		unreferenced []string
+	}{
+		"article": {
+			scenario{change: func(*mesh.Snapshot) {}},
+			[]string{envoyconfig.VirtualInboundHBONECluster, envoyconfig.PassthroughTCPCluster},
+		},
+		"upstream": {
+			scenario{change: withPolicies, options: envoyconfig.Options{Profile: envoyconfig.Hardened, Dialect: envoyconfig.Upstream}},
+			// All that this identity sends goes to its waypoint.
+			[]string{envoyconfig.PassthroughTCPCluster, "outbound_pod_tunnel_clus_spiffe://cluster.local/ns/default/sa/shielded"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			missed(t, func() *envoyconfig.Resources { return buildScenario(t, c.scenario) }, func(name string) bool {
+				return strings.HasPrefix(name, "ztunnel_") || slices.Contains(c.unreferenced, name)
+			})
+		})
 	}
-	unreferenced := func(name string) bool {
-		return strings.HasPrefix(name, "ztunnel_") || name == envoyconfig.VirtualInboundHBONECluster || name == envoyconfig.PassthroughTCPCluster
-	}
+}
+
+func missed(t *testing.T, build func() *envoyconfig.Resources, unreferenced func(string) bool) {
+	t.Helper()
 	for _, kind := range []func(*envoyconfig.Resources) *[]*envoyconfig.Resource{
 		func(r *envoyconfig.Resources) *[]*envoyconfig.Resource { return &r.Listeners },
 		func(r *envoyconfig.Resources) *[]*envoyconfig.Resource { return &r.Clusters },
