@@ -245,8 +245,10 @@ func (r *running) sds() *sotwClient {
 	return newClient(r.t, secretv3.NewSecretDiscoveryServiceClient(r.dial()).StreamSecrets)
 }
 
-func (r *running) deltaSDS() *deltaClient {
-	return newClient(r.t, secretv3.NewSecretDiscoveryServiceClient(r.dial()).DeltaSecrets)
+func (r *running) deltaSDS() *deltaClient { return r.deltaSDSOn(r.dial()) }
+
+func (r *running) deltaSDSOn(conn *grpc.ClientConn) *deltaClient {
+	return newClient(r.t, secretv3.NewSecretDiscoveryServiceClient(conn).DeltaSecrets)
 }
 
 func (c *client[Q, A]) send(q *Q) {

@@ -95,6 +95,7 @@ func New(c Config) *Server {
 func (s *Server) Set(r *envoyconfig.Resources) error {
 	s.setting.Lock()
 	defer s.setting.Unlock()
+	defer func(begun time.Time) { s.metrics.setSeconds.Observe(time.Since(begun).Seconds()) }(time.Now())
 	old := s.snapshot()
 	next, err := newSnapshot(old, r)
 	if err != nil {
@@ -105,6 +106,7 @@ func (s *Server) Set(r *envoyconfig.Resources) error {
 		s.metrics.sets.WithLabelValues(setUnchanged).Inc()
 		return nil
 	}
+	next.taken = time.Now()
 	s.mu.Lock()
 	s.current = next
 	s.notify()
@@ -230,5 +232,11 @@ func (s *Server) close(st *stream) {
 	delete(s.streams, st)
 	s.mu.Unlock()
 	s.metrics.streams.WithLabelValues(st.service, st.dialect.String()).Dec()
+	for _, sub := range st.subs {
+		if sub != nil {
+			clear(sub.rejected)
+		}
+	}
+	s.metrics.rejects(&st.subs)
 	st.log.Log(context.Background(), st.lifeLevel(), "proxy's stream ended")
 }

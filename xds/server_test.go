@@ -211,6 +211,10 @@ func TestMetrics(t *testing.T) {
 		{"resources", []string{"extension"}, 1},
 		{"resources", []string{"secret"}, 2}, // the pod's, and the bare identity
 		{"sets_total", []string{setTaken}, 1},
+		{"set_seconds", nil, 1},
+		{"push_resources_total", []string{"cluster"}, 2},
+		{"push_seconds", []string{"cluster"}, 0}, // what was sent so far was asked for
+		{"rejected_resources", []string{"cluster"}, 0},
 	} {
 		if got := s.metric(m.name, m.labels...); got != m.want {
 			t.Errorf("%s%v = %v, want %v", m.name, m.labels, got, m.want)
@@ -218,6 +222,17 @@ func TestMetrics(t *testing.T) {
 	}
 	if got := s.metric("push_bytes_total", "cluster"); got < 100 {
 		t.Errorf("%v bytes pushed", got)
+	}
+	w.removeCluster("beta")
+	w.listeners["ztunnel_outbound"] = "alpha"
+	w.set(s.Server)
+	wantDelta(c, "listener ztunnel_outbound")
+	wantDelta(c, "endpoint -beta")
+	wantDelta(c, "cluster -beta")
+	for name, want := range map[string]float64{"push_seconds": 1, "push_resources_total": 3, "pushes_total": 2} {
+		if got := s.metric(name, "cluster"); got != want {
+			t.Errorf("after a change, %s = %v, want %v", name, got, want)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/ambient22/ambient22/envoyconfig"
 )
@@ -13,6 +14,7 @@ import (
 // snapshot is one state of everything that is served.
 type snapshot struct {
 	generation uint64 // counts up from 1
+	taken      time.Time
 	tables     [resourceKinds]table
 	names      certificates
 	// history is what the latest generations changed, oldest first, this

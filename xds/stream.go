@@ -241,6 +241,7 @@ func (s *stream) advance() (wake time.Time, err error) {
 			}
 		}
 		if !more {
+			s.server.metrics.rejects(&s.subs)
 			s.record.subscribed(&s.subs)
 			return wake, nil
 		}
@@ -293,8 +294,12 @@ func (s *stream) change(views *[kinds]*view) (wake time.Time, err error) {
 				wake = earlier(wake, until)
 				break // later steps of this order must not overtake
 			}
-			if err := s.dialect.push(s, sub, views[t.kind], t, p); err != nil || s.nonces != before {
+			if err := s.dialect.push(s, sub, views[t.kind], t, p); err != nil {
 				return wake, err
+			}
+			if s.nonces != before {
+				s.server.metrics.followed(sub)
+				return wake, nil
 			}
 		}
 	}
@@ -314,7 +319,7 @@ func (s *stream) send(sub *subscription, m *message, list []*envoyconfig.Resourc
 	}
 	r.at = time.Now()
 	sub.note(list, r)
-	s.server.metrics.pushed(sub.kind, m.size)
+	s.server.metrics.pushed(sub.kind, len(list)+len(r.removed), m.size)
 	s.record.pushed(sub, r)
 	s.log.Debug("sent configuration", "type", sub.kind.String(), "version", r.version,
 		"resources", len(list), "removed", len(r.removed), "bytes", m.size)

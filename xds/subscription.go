@@ -43,6 +43,10 @@ type subscription struct {
 	asks uint64
 	// rejected are the names the proxy refused and has not accepted since.
 	rejected map[string]struct{}
+	counted  int // how many of them the metrics know of
+
+	// behind is when the oldest change came up that has not been sent yet.
+	behind time.Time
 }
 
 // sent is one response that awaits its ACK or NACK.
@@ -135,6 +139,9 @@ func (s *subscription) refresh(v *view) {
 			s.stale[name] = struct{}{}
 		}
 	}
+	if s.kind != secrets && s.generation != 0 && s.behind.IsZero() {
+		s.behind = v.snap.taken
+	}
 	s.generation, s.secretGeneration = v.generation(), v.secretGeneration
 	s.plan = nil
 }
@@ -158,7 +165,7 @@ func (s *subscription) difference(v *view) *plan {
 	case len(v.failed) > 0:
 		s.plan = nil // try again next time
 	case p.empty():
-		s.all = false
+		s.all, s.behind = false, time.Time{}
 		clear(s.stale)
 	}
 	return p
