@@ -59,8 +59,8 @@ func (f *File) kindNames() string {
 
 // nameByHosts gives assignments without a cluster_name, as old Envoys print them, the
 // name of the one in the other file that has the same addresses. Where several have
-// them, nobody can tell which is meant, and it stays without. It returns how many
-// were named.
+// them, nobody can tell which is meant, and it is called by its addresses. It
+// returns how many were named.
 func nameByHosts(a, b *File) int {
 	return nameFrom(a, b) + nameFrom(b, a)
 }
@@ -89,6 +89,10 @@ func nameFrom(f, other *File) int {
 		if len(rs) == 1 && len(names[k]) == 1 {
 			rs[0].name = names[k][0]
 			named++
+			continue
+		}
+		for _, r := range rs {
+			r.name = "(no cluster_name: " + r.at + ")"
 		}
 	}
 	return named
@@ -102,32 +106,20 @@ func (c *comparer) resources(name protoreflect.FullName, a, b value) {
 	if anyA && anyB {
 		s = schema{form: packed}
 	}
-	if anyA != anyB {
-		c.unpacked(s, a, b)
-		return
-	}
 	c.compare("", s, a, b)
-}
-
-// unpacked compares the fields of two messages, of which one has a type URL.
-func (c *comparer) unpacked(s schema, a, b value) {
-	inner := comparer{addedInA: c.addedInA, addedInB: c.addedInB}
-	inner.compare("", s, a, b)
-	for _, d := range inner.found {
-		if d.Path != "@type" {
-			c.found = append(c.found, d)
-		}
+	if anyA != anyB {
+		c.forget("@type")
 	}
 }
 
 // refusals compares what two proxies say of a resource that they refused, but for
 // when it was and which version.
 func (c *comparer) refusals(a, b value) {
-	inner := comparer{}
-	inner.compare("", ofMessage(messageType(failureState)), a, b)
-	for _, d := range inner.found {
-		if d.Path != "last_update_attempt" && d.Path != "version_info" {
-			c.found = append(c.found, d)
-		}
-	}
+	c.compare("", ofMessage(messageType(failureState)), a, b)
+	c.forget("last_update_attempt", "version_info")
+}
+
+// forget drops the differences at these paths.
+func (c *comparer) forget(paths ...string) {
+	c.found = slices.DeleteFunc(c.found, func(d Difference) bool { return slices.Contains(paths, d.Path) })
 }

@@ -108,10 +108,14 @@ func (d *differ) pair(ra, rb *resource) error {
 	}
 	ignore := !d.options.ShowAdded && ra.kind == endpointKind
 	c := comparer{addedInA: ignore && d.a.dump, addedInB: ignore && d.b.dump}
-	if ra.state == rejected {
+	switch {
+	case ra.state == rejected:
 		c.refusals(va, vb)
-	} else {
+	default:
 		c.resources(messages()[ra.kind], va, vb)
+	}
+	if ra.nameless != rb.nameless {
+		c.forget("cluster_name")
 	}
 	if len(c.found) == 0 {
 		d.summary.Equal++
@@ -128,10 +132,7 @@ func compareResources(a, b *resource) int {
 
 // label is the name that people see.
 func (r *resource) label() string {
-	switch {
-	case r.name == "" && r.nameless:
-		return fmt.Sprintf("(no cluster_name, number %d)", r.again+1)
-	case r.again > 0:
+	if r.again > 0 {
 		return fmt.Sprintf("%s (number %d of that name)", r.name, r.again+1)
 	}
 	return r.name

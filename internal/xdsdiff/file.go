@@ -35,7 +35,8 @@ type resource struct {
 
 	candidates []string          // kinds it may be, while kind is ""
 	hosts      [sha256.Size]byte // of an assignment: its addresses, in any order
-	nameless   bool
+	nameless   bool              // an assignment without cluster_name
+	at         string            // its addresses, for people
 }
 
 // Type is the kind with the state before it: "listener", "static cluster".

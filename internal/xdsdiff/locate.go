@@ -4,11 +4,8 @@ package xdsdiff
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 )
 
 // locator goes through a file and notes its resources.
@@ -84,6 +81,20 @@ func (l *locator) each(one func() error) error {
 	}
 }
 
+// holder is an object that may turn out to hold lists of resources. As long as it
+// has not, it is kept: it may be an entry or a resource itself.
+type holder struct {
+	top    bool
+	lists  bool
+	passed []passed
+}
+
+// passed is a member that was passed by, and where in what was kept it stands.
+type passed struct {
+	at       place
+	from, to int
+}
+
 // object reads an object: one that holds lists, or else a single entry or resource.
 func (l *locator) object(top bool) error {
 	l.s.keep()
@@ -91,7 +102,7 @@ func (l *locator) object(top bool) error {
 	if err := l.s.expect('{', "an object"); err != nil {
 		return err
 	}
-	holdsLists := false
+	h := &holder{top: top}
 	for first := true; ; first = false {
 		more, err := l.s.more(first, '}')
 		if err != nil {
@@ -104,91 +115,139 @@ func (l *locator) object(top bool) error {
 		if err != nil {
 			return err
 		}
-		list, err := l.listMember(snake(key), top)
-		if err != nil {
+		if err := l.member(h, snake(key)); err != nil {
 			return err
 		}
-		holdsLists = holdsLists || list
 	}
-	if holdsLists {
+	if h.lists {
 		return nil
 	}
 	return l.entry(l.s.take(), at)
 }
 
-// listMember reads the value of an object's key, and reports whether the key is one
-// that makes the object a holder of resources.
-func (l *locator) listMember(key string, top bool) (bool, error) {
+// holds notes that the object holds lists. Nobody will look at the rest of it, so it
+// is checked here.
+func (l *locator) holds(h *holder) error {
+	if h.lists {
+		return nil
+	}
+	h.lists = true
+	kept := l.s.take()
+	for _, p := range h.passed {
+		if _, err := l.parse(kept[p.from:p.to], p.at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pass goes over a member that holds no resources.
+func (l *locator) pass(h *holder) error {
+	if h.lists {
+		_, _, err := l.element()
+		return err
+	}
+	p := passed{at: l.here(), from: len(l.s.keptSoFar())}
+	if err := l.s.skip(); err != nil {
+		return err
+	}
+	p.to = len(l.s.keptSoFar())
+	h.passed = append(h.passed, p)
+	return nil
+}
+
+// member reads the value of an object's key.
+func (l *locator) member(h *holder, key string) error {
 	c, err := l.s.peek()
 	if err != nil {
-		return false, err
+		return err
 	}
 	if key == "@type" && c == '"' {
 		url, err := l.s.str()
-		kind := dumpTypes()[typeName(url)]
-		if kind != "" {
+		if kind := dumpTypes()[typeName(url)]; err == nil && kind != "" {
 			l.f.kinds[kind], l.f.dump = true, true
-			l.s.drop()
+			err = l.holds(h)
 		}
-		return kind != "", err
+		return err
 	}
-	if c != '[' {
-		return false, l.s.skip()
-	}
-	if sec, ok := l.lists[key]; ok {
+	kind := kindLists()[key]
+	sec, isSection := l.lists[key]
+	switch {
+	case c != '[':
+		return l.pass(h)
+	case isSection:
 		l.f.kinds[sec.kind], l.f.dump = true, true
-		l.s.drop()
-		return true, l.each(func() error { return l.inSection(&sec) })
-	}
-	switch kind := kindLists()[key]; {
+		return l.list(h, func() error { return l.inSection(&sec) })
 	case key == "configs", key == "resources":
 		l.f.dump = l.f.dump || key == "configs"
-		l.s.drop()
-		return true, l.objects()
-	case top && kind == endpointKind:
-		return l.endpoints()
-	case top && kind != "":
+		return l.list(h, func() error { return l.object(false) })
+	case h.top && kind == endpointKind:
+		return l.endpoints(h)
+	case h.top && kind != "":
 		l.f.kinds[kind] = true
-		l.s.drop()
-		return true, l.each(func() error { return l.ofKind(kind) })
+		return l.list(h, func() error { return l.ofKind(kind) })
 	}
-	return false, l.s.skip()
+	return l.pass(h)
+}
+
+// list reads a list of the object's.
+func (l *locator) list(h *holder, one func() error) error {
+	if err := l.holds(h); err != nil {
+		return err
+	}
+	return l.each(one)
 }
 
 // endpoints reads a list that either holds assignments, or the localities of the
 // single assignment that the file is.
-func (l *locator) endpoints() (bool, error) {
-	assignments, any := true, false
-	whole := l.s.keeping
+func (l *locator) endpoints(h *holder) error {
+	any := false
+	before := len(l.f.found)
+	whole := passed{at: l.here(), from: len(l.s.keptSoFar())}
+	assignments := true
 	err := l.each(func() error {
 		any = true
-		if !whole {
-			l.s.keep()
+		if h.lists {
+			return l.ofKind(endpointKind)
 		}
 		at := l.here()
 		from := len(l.s.keptSoFar())
 		if err := l.s.skip(); err != nil {
 			return err
 		}
-		raw := l.s.keptSoFar()[from:]
-		v, err := l.parse(raw, at)
+		v, err := l.parse(l.s.keptSoFar()[from:], at)
 		if err != nil {
 			return err
 		}
-		for _, field := range []string{"lb_endpoints", "locality", "priority", "load_balancing_weight", "leds_cluster_locality_config"} {
-			if _, ok := v.member(field); ok {
-				assignments = false
-			}
+		if assignments = assignments && !isLocality(v); assignments {
+			err = l.note(v, at, endpointKind, inUse, "")
 		}
-		if assignments {
-			return l.note(v, at, endpointKind, inUse, "")
-		}
-		return nil
+		return err
 	})
-	if assignments {
-		l.f.kinds[endpointKind] = true
+	switch {
+	case err != nil:
+		return err
+	case !assignments:
+		l.f.found = l.f.found[:before]
+		whole.to = len(l.s.keptSoFar())
+		h.passed = append(h.passed, whole)
+		return nil
 	}
-	return assignments && any, err
+	l.f.kinds[endpointKind] = true
+	if any {
+		return l.holds(h)
+	}
+	return nil
+}
+
+// isLocality reports whether an object is a part of an assignment and not a whole one.
+func isLocality(v value) bool {
+	for _, field := range []string{"lb_endpoints", "locality", "priority", "load_balancing_weight", "leds_cluster_locality_config"} {
+		if _, ok := v.member(field); ok {
+			return true
+		}
+	}
+	return false
 }
 
 // place says where in the file a text begins.
@@ -285,88 +344,4 @@ func (l *locator) parts(entry value, at place, sec *section) error {
 		}
 	}
 	return nil
-}
-
-// note adds a resource, which stands in a text that begins at that place.
-func (l *locator) note(v value, at place, kind, state, name string) error {
-	n := v.node()
-	raw := v.raw()
-	r := resource{
-		kind: kind, state: state, name: name,
-		offset: at.offset + int64(n.start), size: len(raw), digest: sha256.Sum256(raw),
-		line: at.line + bytes.Count(v.of.data[:n.start], []byte{'\n'}),
-	}
-	if kind == "" {
-		if r.candidates = guess(v); len(r.candidates) == 0 {
-			return &placed{r.offset, r.line, errors.New("an object that is neither an xDS resource nor a part of a config_dump")}
-		}
-		if len(r.candidates) == 1 {
-			r.kind, r.candidates = r.candidates[0], nil
-		}
-	}
-	if own := ownName(v); own != "" {
-		r.name = own
-	}
-	if r.kind == endpointKind {
-		r.hosts = hostsDigest(v)
-		r.nameless = r.name == ""
-	}
-	if r.kind != "" {
-		l.f.kinds[r.kind] = true
-	}
-	l.f.found = append(l.f.found, r)
-	return nil
-}
-
-// ownName is the name in a resource, or in the refused one that a failure shows.
-func ownName(v value) string {
-	if inner, ok := v.member("failed_configuration"); ok {
-		v = inner
-	}
-	for _, field := range []string{"name", "cluster_name"} {
-		if n, ok := v.member(field); ok && n.kind() == stringNode {
-			return n.string()
-		}
-	}
-	return ""
-}
-
-// settleKinds takes a resource that may be of several kinds for what the others in
-// the file are.
-func (f *File) settleKinds() {
-	for i := range f.found {
-		r := &f.found[i]
-		if r.kind != "" {
-			continue
-		}
-		var fit []string
-		for _, kind := range r.candidates {
-			if f.kinds[kind] {
-				fit = append(fit, kind)
-			}
-		}
-		if len(fit) == 1 {
-			r.kind = fit[0]
-		}
-	}
-}
-
-// hostsDigest is equal for assignments with the same addresses.
-func hostsDigest(assignment value) [sha256.Size]byte {
-	var all []string
-	endpoints, _ := assignment.member("endpoints")
-	if endpoints.of == nil {
-		return sha256.Sum256(nil)
-	}
-	for _, locality := range endpoints.elements() {
-		hosts, ok := locality.member("lb_endpoints")
-		if !ok {
-			continue
-		}
-		for _, host := range hosts.elements() {
-			all = append(all, hostAddress(host))
-		}
-	}
-	slices.Sort(all)
-	return sha256.Sum256([]byte(strings.Join(all, "\n")))
 }

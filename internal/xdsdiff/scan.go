@@ -48,10 +48,8 @@ type placed struct {
 func (e *placed) Error() string { return fmt.Sprintf("line %d (byte %d): %v", e.line, e.offset, e.err) }
 func (e *placed) Unwrap() error { return e.err }
 
-// keep collects what is read from here on; drop stops that.
+// keep collects what is read from here on.
 func (s *scanner) keep() { s.keeping, s.kept, s.from = true, s.kept[:0], s.pos }
-
-func (s *scanner) drop() { s.keeping, s.kept = false, s.kept[:0] }
 
 // take ends keep and returns what was read since, valid until the next keep.
 func (s *scanner) take() []byte {
