@@ -10,10 +10,10 @@ import (
 // permissionLists adds "any of these" and "none of those", where there are any.
 func permissionLists[T any](all []*rbacv3.Permission, values, not []T, one func(T) *rbacv3.Permission) []*rbacv3.Permission {
 	if len(values) > 0 {
-		all = append(all, permissionAny(each(values, one)))
+		all = append(all, permissionAny(mapped(values, one)))
 	}
 	if len(not) > 0 {
-		all = append(all, &rbacv3.Permission{Rule: &rbacv3.Permission_NotRule{NotRule: permissionAny(each(not, one))}})
+		all = append(all, &rbacv3.Permission{Rule: &rbacv3.Permission_NotRule{NotRule: permissionAny(mapped(not, one))}})
 	}
 	return all
 }
@@ -21,15 +21,15 @@ func permissionLists[T any](all []*rbacv3.Permission, values, not []T, one func(
 // principalLists is the same for callers.
 func principalLists[T any](all []*rbacv3.Principal, values, not []T, one func(T) *rbacv3.Principal) []*rbacv3.Principal {
 	if len(values) > 0 {
-		all = append(all, principalAny(each(values, one)))
+		all = append(all, principalAny(mapped(values, one)))
 	}
 	if len(not) > 0 {
-		all = append(all, &rbacv3.Principal{Identifier: &rbacv3.Principal_NotId{NotId: principalAny(each(not, one))}})
+		all = append(all, &rbacv3.Principal{Identifier: &rbacv3.Principal_NotId{NotId: principalAny(mapped(not, one))}})
 	}
 	return all
 }
 
-func each[T, M any](values []T, one func(T) M) []M {
+func mapped[T, M any](values []T, one func(T) M) []M {
 	all := make([]M, len(values))
 	for i, v := range values {
 		all[i] = one(v)
