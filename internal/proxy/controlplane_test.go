@@ -42,14 +42,14 @@ func twoNodes() *mesh.Snapshot {
 // controller is the node controller's half: the mesh's resources for one node
 // over a socket.
 type controller struct {
-	t      testing.TB
-	node   string
-	server *xds.Server
+	t       testing.TB
+	options envoyconfig.Options
+	server  *xds.Server
 }
 
-func newController(t testing.TB, node, socket string, authority *ca.Authority) *controller {
+func newController(t testing.TB, o envoyconfig.Options, socket string, authority *ca.Authority) *controller {
 	t.Helper()
-	c := &controller{t: t, node: node, server: xds.New(xds.Config{Secrets: authority})}
+	c := &controller{t: t, options: o, server: xds.New(xds.Config{Secrets: authority})}
 	l, err := xds.Listen(socket)
 	if err != nil {
 		t.Fatal(err)
@@ -64,9 +64,13 @@ func newController(t testing.TB, node, socket string, authority *ca.Authority) *
 	return c
 }
 
+func optionsOf(node string) envoyconfig.Options {
+	return envoyconfig.Options{Node: node, ProxyID: "ztunnel-" + node + ".istio-system"}
+}
+
 func (c *controller) set(s *mesh.Snapshot) {
 	c.t.Helper()
-	r, err := envoyconfig.Build(s, envoyconfig.Options{Node: c.node, ProxyID: "ztunnel-" + c.node + ".istio-system"})
+	r, err := envoyconfig.Build(s, c.options)
 	if err == nil {
 		err = c.server.Set(r)
 	}
@@ -88,7 +92,7 @@ func TestOwnControlPlane(t *testing.T) {
 			var proxies []*testProxy
 			for node, ns := range map[string]*netns{"a": p.ztunnelA, "b": p.ztunnelB} {
 				socket := filepath.Join(t.TempDir(), "x.sock")
-				c := newController(t, node, socket, authority)
+				c := newController(t, optionsOf(node), socket, authority)
 				c.set(world)
 				z := newChild(t, node, ns, socket, delta)
 				z.start()

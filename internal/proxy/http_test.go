@@ -34,6 +34,12 @@ func hboneClient(t *testing.T, ns *netns, ca *proxytest.CA, identity, to string)
 		}
 		cfg.Certificates = []tls.Certificate{pair}
 	}
+	return tunnelClient(t, ns, cfg, to)
+}
+
+// tunnelClient is the same with a TLS configuration of the caller's.
+func tunnelClient(t *testing.T, ns *netns, cfg *tls.Config, to string) *http.Client {
+	t.Helper()
 	tr := &http2.Transport{DialTLSContext: func(ctx context.Context, _, _ string, _ *tls.Config) (net.Conn, error) {
 		c, err := ns.dial(to)
 		if err != nil {

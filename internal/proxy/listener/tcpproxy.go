@@ -4,7 +4,6 @@ package listener
 
 import (
 	"errors"
-	"fmt"
 
 	"golang.org/x/net/http2/hpack"
 
@@ -85,7 +84,5 @@ func (r *record) fail(err error, tcp bool) {
 	if tcp {
 		r.flags += "," + accesslog.FlagUpstreamRetryLimitExceeded
 	}
-	if f.TLS {
-		r.failure = fmt.Sprintf("TLS_error: %v", f.Err)
-	}
+	r.failure = f.Transport()
 }

@@ -3,6 +3,7 @@
 package upstream
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -86,6 +87,19 @@ func (f *Failure) Error() string {
 		return f.Reason.Flag()
 	}
 	return fmt.Sprintf("%s: %v", f.Reason.Flag(), f.Err)
+}
+
+// Transport is what Envoy calls the transport's failure reason: why TLS failed;
+// "" where it did not.
+func (f *Failure) Transport() string {
+	var unverified *verifyError
+	switch {
+	case !f.TLS:
+		return ""
+	case errors.As(f.Err, &unverified):
+		return "TLS error: " + unverified.Error()
+	}
+	return fmt.Sprintf("TLS error: %v", f.Err)
 }
 
 // Unwrap gives the error below.

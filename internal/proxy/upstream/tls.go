@@ -38,6 +38,15 @@ type tlsError struct{ err error }
 func (e *tlsError) Error() string { return "TLS handshake: " + e.err.Error() }
 func (e *tlsError) Unwrap() error { return e.err }
 
+// verifyError says that the peer is not who it should be. Its text begins with
+// what people look for in an Envoy's log, which is all that Envoy says about it.
+type verifyError struct{ err error }
+
+func (e *verifyError) Error() string {
+	return "268435581:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED: " + e.err.Error()
+}
+func (e *verifyError) Unwrap() error { return e.err }
+
 // errNoSecret is what Envoy says, too, while SDS has not answered.
 var errNoSecret = errors.New("secret is not supplied by SDS")
 
@@ -71,7 +80,10 @@ func (s *secrets) handshake(ctx context.Context, conn net.Conn, t *config.Upstre
 			return nil, nil, &tlsError{fmt.Errorf("%s: %w", t.Validation.Roots.Name, errNoSecret)}
 		}
 		cfg.VerifyConnection = func(cs tls.ConnectionState) error {
-			return t.Validation.Verify(cs.PeerCertificates, roots.Roots, x509.ExtKeyUsageServerAuth)
+			if err := t.Validation.Verify(cs.PeerCertificates, roots.Roots, x509.ExtKeyUsageServerAuth); err != nil {
+				return &verifyError{err}
+			}
+			return nil
 		}
 	}
 	c := tls.Client(conn, cfg)
