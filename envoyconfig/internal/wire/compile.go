@@ -29,7 +29,7 @@ func Compile(m proto.Message) (*Template, error) {
 		return nil, fmt.Errorf("compiling %s: splice %d stands for the whole of it", d.FullName(), splice)
 	}
 	c := compiler{template: &Template{name: string(d.Name())}}
-	c.nodes(nodes, &length{})
+	c.nodes(nodes)
 	c.flush()
 	if err := c.count(); err != nil {
 		return nil, fmt.Errorf("compiling %s: %w", d.FullName(), err)
@@ -43,36 +43,39 @@ type compiler struct {
 	literal  []byte // not yet an operation
 }
 
-// nodes writes what one length encloses.
-func (c *compiler) nodes(nodes []node, l *length) {
+// nodes writes what one length encloses, and returns it.
+func (c *compiler) nodes(nodes []node) (fixed int, inside []item) {
 	for _, n := range nodes {
 		switch {
 		case n.hole != nil:
 			c.op(op{kind: opText, index: *n.hole})
-			l.texts = append(l.texts, *n.hole)
+			inside = append(inside, item{opText, *n.hole})
 		case n.splice != nil:
 			c.op(op{kind: opSplice, index: *n.splice})
-			l.splices = append(l.splices, *n.splice)
-		case n.inside != nil:
-			c.enclose(n, l)
+			inside = append(inside, item{opSplice, *n.splice})
 		default:
 			c.literal = append(c.literal, n.literal...)
-			l.fixed += len(n.literal)
+			fixed += len(n.literal)
+		}
+		if n.inside != nil {
+			inside = append(inside, item{opLength, c.enclose(n.inside)})
 		}
 	}
+	return fixed, inside
 }
 
-// enclose writes a field whose length depends on the holes inside.
-func (c *compiler) enclose(n node, outer *length) {
-	c.literal = append(c.literal, n.literal...)
-	outer.fixed += len(n.literal)
-	index := len(c.template.lengths)
-	outer.inner = append(outer.inner, index)
+// enclose writes what stands in a field behind its tag, whose length depends on
+// the holes inside, and returns which length that is.
+func (c *compiler) enclose(nodes []node) int {
+	t := c.template
+	index := len(t.lengths)
 	c.op(op{kind: opLength, index: index})
-	c.template.lengths = append(c.template.lengths, length{})
-	var l length
-	c.nodes(n.inside, &l)
-	c.template.lengths[index] = l
+	t.lengths = append(t.lengths, length{})
+	fixed, inside := c.nodes(nodes)
+	from := len(t.inside)
+	t.inside = append(t.inside, inside...)
+	t.lengths[index] = length{fixed: fixed, from: from, to: len(t.inside)}
+	return index
 }
 
 func (c *compiler) op(o op) {
@@ -118,9 +121,6 @@ func (c *compiler) count() error {
 		if !splices[i] {
 			return fmt.Errorf("there is a splice %d and no splice %d", t.splices-1, i)
 		}
-	}
-	if len(t.lengths) > maxLengths {
-		return fmt.Errorf("%d lengths depend on holes, which is more than %d", len(t.lengths), maxLengths)
 	}
 	return nil
 }

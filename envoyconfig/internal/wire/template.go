@@ -4,13 +4,11 @@ package wire
 
 import (
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
-
-// maxLengths bounds the lengths of a template that depend on its holes.
-const maxLengths = 24
 
 // Template is the wire form of a message with holes. It may be used by many
 // goroutines at once.
@@ -18,6 +16,7 @@ type Template struct {
 	name    string // of the message, for errors
 	ops     []op
 	lengths []length // in the order of their beginning, so that inner ones come after outer ones
+	inside  []item   // what is in the lengths, one after the other
 	texts   int      // number of holes
 	splices int      // number of splices
 }
@@ -42,10 +41,15 @@ const (
 
 // length is one length prefix: the size of what it encloses depends on the holes.
 type length struct {
-	fixed   int   // bytes that are always there
-	texts   []int // holes inside that are not inside an inner length, as often as they are
-	splices []int // the same for splices
-	inner   []int // lengths inside, which count with their own prefix
+	fixed    int // bytes that are always there
+	from, to int // what else there is, in the template's list
+}
+
+// item is one thing in a length whose size varies: a hole, a splice, or an inner
+// length, which counts with its own prefix.
+type item struct {
+	kind  opKind
+	index int
 }
 
 // Write puts the message with these strings at the end of w's current piece. A
@@ -59,8 +63,8 @@ func (t *Template) WriteAround(w *Writer, splices [][]Parts, texts ...string) {
 	if !t.accepts(w, splices, texts) {
 		return
 	}
-	var sizes [maxLengths]int
-	t.measure(&sizes, splices, texts)
+	sizes := t.measure(w.sizes[:0], splices, texts)
+	w.sizes = sizes
 	own := w.own
 	for i := range t.ops {
 		o := &t.ops[i]
@@ -103,21 +107,24 @@ func (t *Template) accepts(w *Writer, splices [][]Parts, texts []string) bool {
 }
 
 // measure computes all lengths, the inner ones first.
-func (t *Template) measure(sizes *[maxLengths]int, splices [][]Parts, texts []string) {
+func (t *Template) measure(sizes []int, splices [][]Parts, texts []string) []int {
+	sizes = slices.Grow(sizes, len(t.lengths))[:len(t.lengths)]
 	for i := len(t.lengths) - 1; i >= 0; i-- {
 		l := &t.lengths[i]
 		size := l.fixed
-		for _, hole := range l.texts {
-			size += len(texts[hole])
-		}
-		for _, splice := range l.splices {
-			for j := range splices[splice] {
-				size += splices[splice][j].Size
+		for _, in := range t.inside[l.from:l.to] {
+			switch in.kind {
+			case opText:
+				size += len(texts[in.index])
+			case opLength:
+				size += protowire.SizeBytes(sizes[in.index])
+			default:
+				for j := range splices[in.index] {
+					size += splices[in.index][j].Size
+				}
 			}
-		}
-		for _, inner := range l.inner {
-			size += protowire.SizeBytes(sizes[inner])
 		}
 		sizes[i] = size
 	}
+	return sizes
 }

@@ -10,6 +10,7 @@ type Writer struct {
 	segments []segment
 	cuts     []int // end of each piece in segments
 	slices   int   // parts in all segments together
+	sizes    []int // of a template's lengths; reused
 	digester *digester
 	err      error
 }
