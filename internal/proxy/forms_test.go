@@ -112,10 +112,20 @@ type arrival struct {
 // hboneServer ends tunnels at addr as identity does, and echoes.
 func (d *deployment) hboneServer(addr, identity string) <-chan arrival {
 	d.t.Helper()
+	own := d.certificate(identity)
+	return d.endTunnels(addr, func() tls.Certificate { return own })
+}
+
+// endTunnels is the same with a certificate per connection.
+func (d *deployment) endTunnels(addr string, certificate func() tls.Certificate) <-chan arrival {
+	d.t.Helper()
 	l := d.productpage.listen(addr)
 	cfg := &tls.Config{
-		Certificates: []tls.Certificate{d.certificate(identity)}, MinVersion: tls.VersionTLS13,
-		NextProtos: []string{"h2"}, ClientAuth: tls.RequireAnyClientCert,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			c := certificate()
+			return &c, nil
+		},
+		MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}, ClientAuth: tls.RequireAnyClientCert,
 	}
 	arrivals := make(chan arrival, 16)
 	ctx, stop := context.WithCancel(context.Background())
@@ -126,13 +136,13 @@ func (d *deployment) hboneServer(addr, identity string) <-chan arrival {
 			if err != nil {
 				return
 			}
-			go endTunnels(ctx, tls.Server(c, cfg), arrivals)
+			go serveTunnels(ctx, tls.Server(c, cfg), arrivals)
 		}
 	}()
 	return arrivals
 }
 
-func endTunnels(ctx context.Context, c *tls.Conn, arrivals chan<- arrival) {
+func serveTunnels(ctx context.Context, c *tls.Conn, arrivals chan<- arrival) {
 	if err := c.HandshakeContext(ctx); err != nil {
 		c.Close()
 		return
