@@ -11,6 +11,7 @@ import (
 	"github.com/ambient22/ambient22/cmd/internal/meshflags"
 	"github.com/ambient22/ambient22/envoyconfig"
 	"github.com/ambient22/ambient22/internal/manifest"
+	"github.com/ambient22/ambient22/internal/mesh"
 )
 
 func xdsCommand(s streams) *cobra.Command {
@@ -18,7 +19,7 @@ func xdsCommand(s streams) *cobra.Command {
 		Use:   "xds",
 		Short: "See what a node's ztunnel is served",
 	}
-	c.AddCommand(xdsRender(s), xdsDiff(s))
+	c.AddCommand(xdsRender(s), xdsDiff(s), xdsSize(s))
 	return c
 }
 
@@ -29,10 +30,35 @@ func kinds(r *envoyconfig.Resources) map[string][]*envoyconfig.Resource {
 	}
 }
 
-// renderFlags are the options of xds render, as they are typed.
-type renderFlags struct {
+// meshFlags say what is built: which mesh, for which node, in which form.
+type meshFlags struct {
 	mesh meshflags.Flags
 	form meshflags.Form
+}
+
+func (o *meshFlags) register(c *cobra.Command) {
+	o.mesh.Register(c.Flags())
+	o.form.Register(c.Flags())
+}
+
+// load reads the mesh, unless the flags or another check of them find a fault.
+func (o *meshFlags) load(fault error) (*mesh.Snapshot, envoyconfig.Options, error) {
+	source, err1 := o.mesh.Options()
+	options, err2 := o.form.Options()
+	if err := errors.Join(err1, err2, fault); err != nil {
+		return nil, options, err
+	}
+	snapshot, err := manifest.Load(o.mesh.Manifests, source)
+	if err != nil {
+		return nil, options, err
+	}
+	options.Node, options.ProxyID = o.mesh.Node, snapshot.ProxyID(o.mesh.Node)
+	return snapshot, options, nil
+}
+
+// renderFlags are the options of xds render, as they are typed.
+type renderFlags struct {
+	meshFlags
 	kind string
 }
 
@@ -54,28 +80,21 @@ same mesh gives the same text, so it can be kept and compared.`,
 			return err
 		},
 	}
-	o.mesh.Register(c.Flags())
-	o.form.Register(c.Flags())
+	o.register(c)
 	c.Flags().StringVar(&o.kind, "kind", "", "listeners, clusters, endpoints or extensions (required)")
 	return c
 }
 
 // render builds the node's resources and prints those of one kind.
 func (o *renderFlags) render() ([]byte, error) {
-	source, err1 := o.mesh.Options()
-	options, err2 := o.form.Options()
-	err := errors.Join(err1, err2)
+	var fault error
 	if _, known := kinds(&envoyconfig.Resources{})[o.kind]; !known {
-		err = errors.Join(err, fmt.Errorf("--kind: %q is none of listeners, clusters, endpoints and extensions", o.kind))
+		fault = fmt.Errorf("--kind: %q is none of listeners, clusters, endpoints and extensions", o.kind)
 	}
+	snapshot, options, err := o.load(fault)
 	if err != nil {
 		return nil, err
 	}
-	snapshot, err := manifest.Load(o.mesh.Manifests, source)
-	if err != nil {
-		return nil, err
-	}
-	options.Node, options.ProxyID = o.mesh.Node, snapshot.ProxyID(o.mesh.Node)
 	resources, err := envoyconfig.Build(snapshot, options)
 	if err != nil {
 		return nil, err

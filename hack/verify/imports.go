@@ -33,6 +33,7 @@ func rooms() map[string][]string {
 		"internal/osthread": {},
 		"internal/hbone":    {},
 		"internal/proxy":    {"envoyconfig/workloadmetadata", "internal/hbone"},
+		"internal/meshsize": {"envoyconfig", "internal/mesh"},
 		"internal/xdsdiff":  {"envoyconfig/workloadmetadata"},
 		"internal/agent":    {"envoyconfig", "geneve", "internal/ca", "internal/kube", "internal/mesh", "ipset", "noderoute", "xds"},
 	}
