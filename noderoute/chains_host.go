@@ -22,15 +22,26 @@ func hostNAT(c HostConfig) Table {
 // those of the new one while the tunnels are turned over.
 func hostMangle(c HostConfig, z, draining Ztunnel) Table {
 	save := []string{saveMark(ConnSkipMark, ConnSkipMask), saveMark(ProxyMark, ProxyMask)}
+	skip := fmt.Sprintf("-s %s/32 -j MARK --set-xmark %s", c.HostIP, mask(ConnSkipMark, c.ownPacketMask()))
 	return jumped("mangle",
 		Chain{"PREROUTING", captureRules(c, z, draining)},
 		Chain{"INPUT", save},
 		Chain{"FORWARD", save},
-		// The whole mark is set, as in the listing: other people's bits on
-		// packets from the node itself are lost.
-		Chain{"OUTPUT", []string{fmt.Sprintf("-s %s/32 -j MARK --set-xmark %s", c.HostIP, mask(ConnSkipMark, 0xffffffff))}},
+		Chain{"OUTPUT", []string{skip}},
 		Chain{"POSTROUTING", nil},
 	)
+}
+
+// ownPacketMask are the bits of a mark that are written on packets from the node
+// itself. The listing's rule, the only one without a mask, sets the whole mark:
+// what others put there before is lost. With a mask, a tunnel's outer packets also
+// keep the mark of what they carry; rule 100 comes before the one that would route
+// by it.
+func (c HostConfig) ownPacketMask() uint32 {
+	if c.MaskMarks {
+		return ConnSkipMask
+	}
+	return 0xffffffff
 }
 
 func captureRules(c HostConfig, z, draining Ztunnel) []string {

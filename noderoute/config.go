@@ -30,6 +30,9 @@ type HostConfig struct {
 	TunnelPort uint16
 	// DNSCapture sends the pods' DNS queries over UDP to ztunnel.
 	DNSCapture bool
+	// MaskMarks leaves other people's mark bits alone on packets that the node
+	// itself sends. Without it they get the whole mark, as listing 01 shows.
+	MaskMarks bool
 	// Pods are the enrolled pods, in any order.
 	Pods []Pod
 }

@@ -30,6 +30,7 @@ standing; "ambient-node cleanup" takes it away and restores the node.`,
 	}
 	o.nodeFlags(root.Flags())
 	o.mesh.Register(root.Flags())
+	o.form.Register(root.Flags())
 	o.serveFlags(root.Flags())
 	root.AddCommand(cleanupCommand(), preflightCommand(), planCommand())
 	return root
@@ -92,6 +93,7 @@ func preflightCommand() *cobra.Command {
 	}
 	o.nodeFlags(cmd.Flags())
 	o.mesh.Register(cmd.Flags())
+	o.form.Register(cmd.Flags())
 	return cmd
 }
 
@@ -114,6 +116,7 @@ func planCommand() *cobra.Command {
 	}
 	o.nodeFlags(cmd.Flags())
 	o.mesh.Register(cmd.Flags())
+	o.form.Register(cmd.Flags())
 	return cmd
 }
 
@@ -124,6 +127,10 @@ func (o *options) withPlan(do func(*noderoute.Node, noderoute.HostConfig) error)
 		return err
 	}
 	source, err := o.mesh.Options()
+	if err != nil {
+		return err
+	}
+	form, err := o.form.Options()
 	if err != nil {
 		return err
 	}
@@ -139,7 +146,7 @@ func (o *options) withPlan(do func(*noderoute.Node, noderoute.HostConfig) error)
 	if err != nil {
 		return err
 	}
-	config.Tunnel, config.TunnelPort = tunnel, o.tunnelPort
+	config.Tunnel, config.TunnelPort, config.MaskMarks = tunnel, o.tunnelPort, agent.MaskMarks(form)
 	node, err := noderoute.New(settings)
 	if err != nil {
 		return err

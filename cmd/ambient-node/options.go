@@ -26,7 +26,10 @@ type options struct {
 	tunnel     string
 	tunnelPort uint16
 	stateDir   string
-	resync     time.Duration
+
+	resync       time.Duration
+	pushDelay    time.Duration
+	pushInterval time.Duration
 
 	xdsSocket   string
 	xdsAllowUID []uint
@@ -49,7 +52,8 @@ func (o *options) nodeFlags(f *pflag.FlagSet) {
 
 // serveFlags are those of the running controller.
 func (o *options) serveFlags(f *pflag.FlagSet) {
-	o.form.Register(f)
+	f.DurationVar(&o.pushDelay, "push-delay", 5*time.Millisecond, "how long the first change after a quiet time waits for others before the ztunnel is served (at most 10s)")
+	f.DurationVar(&o.pushInterval, "push-interval", 100*time.Millisecond, "how long after that later changes are gathered before the ztunnel is served again (at most 1m)")
 	f.DurationVar(&o.resync, "resync", 30*time.Second, "how often the kernel is compared with the plan when nothing changed")
 	f.StringVar(&o.xdsSocket, "xds-socket", "/run/ambient22/xds.sock", "Unix socket on which xDS and SDS are served")
 	f.UintSliceVar(&o.xdsAllowUID, "xds-allow-uid", []uint{0}, "user id that may connect to the socket (repeatable)")
@@ -81,7 +85,21 @@ func (o *options) checkServe() error {
 	if o.resync < time.Second {
 		err = errors.Join(err, fmt.Errorf("--resync: %v is shorter than a second", o.resync))
 	}
-	return err
+	return errors.Join(err, waitError("--push-delay", o.pushDelay, longestDelay), waitError("--push-interval", o.pushInterval, longestInterval))
+}
+
+// A pod that comes is captured only after the push that tells the ztunnel of it, so
+// these waits have an end.
+const (
+	longestDelay    = 10 * time.Second
+	longestInterval = time.Minute
+)
+
+func waitError(flag string, wait, longest time.Duration) error {
+	if wait < 0 || wait > longest {
+		return fmt.Errorf("%s: %v is not between 0 and %v", flag, wait, longest)
+	}
+	return nil
 }
 
 // uids are the users who may ask for configuration and certificates.

@@ -56,11 +56,12 @@ func serve(ctx context.Context, o *options, logs io.Writer) error {
 	defer node.Close()
 	server := xds.New(xds.Config{Secrets: authority, AllowUIDs: o.uids(), Log: log, Registerer: registry})
 	controller := agent.New(agent.Config{
-		NodeName: o.mesh.Node, Form: form, Tunnel: tunnel, TunnelPort: o.tunnelPort, Resync: o.resync,
+		NodeName: o.mesh.Node, Form: form, Tunnel: tunnel, TunnelPort: o.tunnelPort,
+		Resync: o.resync, PushDelay: o.pushDelay, PushInterval: o.pushInterval,
 		Source: func(ctx context.Context, deliver func(*mesh.Snapshot, error)) error {
 			return manifest.Watch(ctx, o.mesh.Manifests, source, deliver)
 		},
-		Node: node, XDS: server, Identities: authority, Log: log, Metrics: agent.NewMetrics(registry),
+		Node: node, XDS: server, Log: log, Metrics: agent.NewMetrics(registry),
 	})
 	for _, hole := range form.Holes() {
 		log.Warn("open in this profile", "profile", form.Profile.String(), "dialect", form.Dialect.String(), "hole", hole)

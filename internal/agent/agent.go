@@ -34,11 +34,6 @@ type XDS interface {
 	Set(*envoyconfig.Resources) error
 }
 
-// Identities are the certificates that are kept for the node. *ca.Authority is one.
-type Identities interface {
-	Retain(identities []string)
-}
-
 // Config is one node's agent.
 type Config struct {
 	NodeName   string
@@ -46,12 +41,18 @@ type Config struct {
 	Tunnel     geneve.Kind
 	TunnelPort uint16
 	Resync     time.Duration // how often the kernel is compared with the plan without a change
-	Source     Source
-	Node       Node
-	XDS        XDS
-	Identities Identities
-	Log        *slog.Logger
-	Metrics    *Metrics
+
+	// PushDelay is how long the first change after a quiet time waits for others,
+	// PushInterval how long after a push the next one begins at the earliest. 0
+	// means not at all.
+	PushDelay    time.Duration
+	PushInterval time.Duration
+
+	Source  Source
+	Node    Node
+	XDS     XDS
+	Log     *slog.Logger
+	Metrics *Metrics
 }
 
 // Agent keeps one node true to the mesh. Its methods may be called from several
@@ -63,6 +64,7 @@ type Agent struct {
 
 	mu     sync.Mutex
 	latest *mesh.Snapshot
+	taken  bool // the loop has seen latest
 	state  State
 }
 
@@ -115,7 +117,8 @@ func (a *Agent) deliver(fail context.CancelCauseFunc) func(*mesh.Snapshot, error
 		a.mu.Lock()
 		first := a.latest == nil
 		if err == nil {
-			a.latest = s
+			a.Metrics.received(!first && !a.taken)
+			a.latest, a.taken = s, false
 		}
 		a.mu.Unlock()
 		switch {
@@ -137,6 +140,7 @@ func (a *Agent) deliver(fail context.CancelCauseFunc) func(*mesh.Snapshot, error
 func (a *Agent) loop(ctx context.Context) error {
 	resync := time.NewTicker(a.Resync)
 	defer resync.Stop()
+	pace := pace{delay: a.PushDelay, interval: a.PushInterval}
 	var pass pass
 	for {
 		select {
@@ -146,19 +150,23 @@ func (a *Agent) loop(ctx context.Context) error {
 			}
 			return nil
 		case <-a.wake:
-			pass.check = false
+			pace.change(time.Now(), pass.pushed)
+			continue
+		case <-pace.due():
+			if !pace.mayPush(time.Now()) {
+				a.releaseEarly(ctx, a.snapshot(), &pass)
+				continue
+			}
 		case <-resync.C:
 			pass.check = true
 		case <-pass.again():
 			pass.check = true
 		}
-		a.mu.Lock()
-		snapshot := a.latest
-		a.mu.Unlock()
-		if snapshot == nil {
-			continue
+		if pace.pending || a.snapshot() == nil {
+			continue // the check is made with the change that waits
 		}
-		state := a.sync(ctx, snapshot, &pass)
+		state := a.sync(ctx, a.take(), &pass)
+		pass.check = false
 		if state.Err != nil && !pass.installed && ctx.Err() == nil {
 			return state.Err
 		}
@@ -166,4 +174,19 @@ func (a *Agent) loop(ctx context.Context) error {
 		a.state = state
 		a.mu.Unlock()
 	}
+}
+
+// snapshot is the newest one, nil where there is none yet.
+func (a *Agent) snapshot() *mesh.Snapshot {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.latest
+}
+
+// take is the newest snapshot, which from now on counts as seen.
+func (a *Agent) take() *mesh.Snapshot {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.taken = true
+	return a.latest
 }

@@ -75,8 +75,6 @@ func (r *recorder) Set(resources *envoyconfig.Resources) error {
 	return r.call("serve %d secrets", len(resources.Secrets))
 }
 
-func (r *recorder) Retain([]string) {}
-
 func ips(pods []noderoute.Pod) string {
 	var all []string
 	for _, pod := range pods {
@@ -114,19 +112,27 @@ type running struct {
 	t        *testing.T
 	agent    *Agent
 	snapshot chan any // *mesh.Snapshot or error
+	registry *prometheus.Registry
 	stop     context.CancelFunc
 	done     chan error
 }
 
 func start(t *testing.T, refuse func(string) error) *running {
 	t.Helper()
+	return startPaced(t, refuse, 0, 0)
+}
+
+// startPaced starts an agent that waits between pushes.
+func startPaced(t *testing.T, refuse func(string) error, delay, interval time.Duration) *running {
+	t.Helper()
+	registry := prometheus.NewRegistry()
 	r := &running{
 		recorder: &recorder{calls: make(chan string, 100), refuse: refuse}, t: t,
-		snapshot: make(chan any), done: make(chan error, 1),
+		snapshot: make(chan any), done: make(chan error, 1), registry: registry,
 	}
 	r.agent = New(Config{
-		NodeName: "node-a", Resync: time.Hour, Node: r, XDS: r, Identities: r,
-		Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics(prometheus.NewRegistry()),
+		NodeName: "node-a", Resync: time.Hour, Node: r, XDS: r, PushDelay: delay, PushInterval: interval,
+		Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics(registry),
 		Source: func(ctx context.Context, deliver func(*mesh.Snapshot, error)) error {
 			for {
 				select {
@@ -268,7 +274,7 @@ func TestNamesAPodThatIsLeftOutOnce(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	r := &recorder{calls: make(chan string, 100), leftOut: netip.MustParseAddr("10.4.4.20")}
 	a := New(Config{
-		NodeName: "node-a", Node: r, XDS: r, Identities: r,
+		NodeName: "node-a", Node: r, XDS: r,
 		Log: slog.New(slog.NewTextHandler(&logs, nil)), Metrics: NewMetrics(registry),
 	})
 	var p pass
@@ -296,6 +302,7 @@ func TestNamesAPodThatIsLeftOutOnce(t *testing.T) {
 	}
 }
 
+// gauge reads one number, of a gauge or a counter, or how often a histogram was fed.
 func gauge(t *testing.T, g prometheus.Gatherer, name string) float64 {
 	t.Helper()
 	families, err := g.Gather()
@@ -304,7 +311,8 @@ func gauge(t *testing.T, g prometheus.Gatherer, name string) float64 {
 	}
 	for _, f := range families {
 		if f.GetName() == name {
-			return f.GetMetric()[0].GetGauge().GetValue()
+			m := f.GetMetric()[0]
+			return m.GetGauge().GetValue() + m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
 		}
 	}
 	t.Fatalf("no metric %s", name)

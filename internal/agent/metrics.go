@@ -7,12 +7,17 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ambient22/ambient22/envoyconfig"
 	"github.com/ambient22/ambient22/noderoute"
 )
 
 // Metrics counts what the agent does.
 type Metrics struct {
 	sourceErrors prometheus.Counter
+	snapshots    prometheus.Counter
+	coalesced    prometheus.Counter
+	builds       prometheus.Histogram
+	resources    *prometheus.CounterVec
 	syncs        *prometheus.CounterVec
 	seconds      prometheus.Histogram
 	writes       *prometheus.CounterVec
@@ -27,6 +32,23 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "ambient_node_source_errors_total",
 			Help: "Changes of the mesh that could not be taken; the configuration before them stayed.",
 		}),
+		snapshots: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "ambient_node_snapshots_total",
+			Help: "Changes of the mesh that were taken in.",
+		}),
+		coalesced: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "ambient_node_snapshots_coalesced_total",
+			Help: "Of these, changes that a newer one replaced before anything was built of them.",
+		}),
+		builds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "ambient_node_build_seconds",
+			Help:    "How long building the ztunnel's resources took, after each change or burst of changes.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 4, 9),
+		}),
+		resources: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "ambient_node_resources_rebuilt_total",
+			Help: "Resources that were new or different after a change, by kind.",
+		}, []string{"kind"}),
 		syncs: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "ambient_node_syncs_total",
 			Help: "Comparisons of node and mesh, by result: ok, xds_error or node_error.",
@@ -49,7 +71,11 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Help: "1 while the node agreed with the mesh at the last comparison.",
 		}),
 	}
-	r.MustRegister(m.sourceErrors, m.syncs, m.seconds, m.writes, m.enrolled, m.programmed)
+	r.MustRegister(m.sourceErrors, m.snapshots, m.coalesced, m.builds, m.resources, m.syncs, m.seconds, m.writes,
+		m.enrolled, m.programmed)
+	for _, kind := range resourceKinds(&envoyconfig.Resources{}) {
+		m.resources.WithLabelValues(kind.name)
+	}
 	for _, way := range []string{"exec", "netlink", "sysctl"} {
 		m.writes.WithLabelValues(way) // present from the start, so that "none" reads as 0
 	}
@@ -74,4 +100,46 @@ func (m *Metrics) wrote(r noderoute.Result) {
 	m.writes.WithLabelValues("exec").Add(float64(r.Execs))
 	m.writes.WithLabelValues("netlink").Add(float64(r.NetlinkWrites))
 	m.writes.WithLabelValues("sysctl").Add(float64(r.SysctlWrites))
+}
+
+// received counts a snapshot, and the one before it, if it was never looked at.
+func (m *Metrics) received(replaced bool) {
+	m.snapshots.Inc()
+	if replaced {
+		m.coalesced.Inc()
+	}
+}
+
+type resourceKind struct {
+	name string
+	list []*envoyconfig.Resource
+}
+
+func resourceKinds(r *envoyconfig.Resources) []resourceKind {
+	return []resourceKind{{"listener", r.Listeners}, {"cluster", r.Clusters}, {"endpoint", r.Endpoints}, {"extension", r.Extensions}}
+}
+
+// rebuilt counts what is in now and was not in old, which is nil the first time.
+func (m *Metrics) rebuilt(old, now *envoyconfig.Resources) {
+	if old == nil {
+		old = &envoyconfig.Resources{}
+	}
+	before := resourceKinds(old)
+	for i, kind := range resourceKinds(now) {
+		m.resources.WithLabelValues(kind.name).Add(float64(countNew(before[i].list, kind.list)))
+	}
+}
+
+// countNew is how many of a list are not in the one before it. Both are sorted by
+// name, and what did not change is the same Resource.
+func countNew(old, list []*envoyconfig.Resource) (n int) {
+	for _, r := range list {
+		for len(old) > 0 && old[0].Name < r.Name {
+			old = old[1:]
+		}
+		if len(old) == 0 || old[0] != r {
+			n++
+		}
+	}
+	return n
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ambient22/ambient22/envoyconfig"
 	"github.com/ambient22/ambient22/internal/mesh"
 	"github.com/ambient22/ambient22/noderoute"
 )
@@ -36,6 +37,7 @@ func (a *Agent) program(ctx context.Context, s *mesh.Snapshot, p *pass) error {
 		return err
 	}
 	config.Tunnel, config.TunnelPort = a.Tunnel, a.TunnelPort
+	config.MaskMarks = MaskMarks(a.Form)
 	if name := ztunnel.Namespace + "/" + ztunnel.Name; name != p.node.ztunnel {
 		a.Log.Info("the node's active ztunnel", "pod", name)
 		p.node.ztunnel = name
@@ -81,6 +83,14 @@ func (a *Agent) release(ctx context.Context, s *mesh.Snapshot, p *pass) error {
 	}
 	p.node.config.Pods = rest
 	return nil
+}
+
+// releaseEarly ends captures while the push of what changed has to wait. If that
+// fails, the sync that comes with the push repairs the node as a whole.
+func (a *Agent) releaseEarly(ctx context.Context, s *mesh.Snapshot, p *pass) {
+	if err := a.release(ctx, s, p); err != nil && ctx.Err() == nil {
+		a.Log.Error("pods are still captured that should not be", "err", err)
+	}
 }
 
 // change compares the whole node with the plan, except where this run has done
@@ -196,6 +206,10 @@ func HostConfig(s *mesh.Snapshot, node string, ztunnel *mesh.Workload) (noderout
 		ZtunnelIP: ztunnel.IP, HostIP: host, DNSCapture: ztunnel.DNSCapture, Pods: enrolled(s, node),
 	}, nil
 }
+
+// MaskMarks says whether the rules for such a ztunnel leave other people's mark
+// bits alone: the hardened profile does not only concern what is served.
+func MaskMarks(form envoyconfig.Options) bool { return form.Profile == envoyconfig.Hardened }
 
 // enrolled are the pods that a node is to capture.
 func enrolled(s *mesh.Snapshot, node string) []noderoute.Pod {

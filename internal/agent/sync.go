@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ambient22/ambient22/envoyconfig"
 	"github.com/ambient22/ambient22/internal/mesh"
 )
 
@@ -19,8 +20,10 @@ const (
 // pass is what one turn of the loop leaves for the next.
 type pass struct {
 	served    *mesh.Snapshot // the snapshot that the ztunnel is offered
-	installed bool           // this run has put the data path on the node, or found none wanted
-	check     bool           // compare the whole node, not only its pods
+	pushed    time.Time      // when it was offered
+	resources *envoyconfig.Resources
+	installed bool // this run has put the data path on the node, or found none wanted
+	check     bool // compare the whole node, not only its pods
 	node      programmed
 	wait      time.Duration
 	timer     <-chan time.Time
@@ -69,18 +72,16 @@ func (a *Agent) serve(s *mesh.Snapshot, p *pass) error {
 	if p.served == s {
 		return nil
 	}
+	start := time.Now()
 	resources, err := a.builder.Update(s, s.ProxyID(a.NodeName))
+	a.Metrics.builds.Observe(time.Since(start).Seconds())
 	if err != nil {
 		return fmt.Errorf("building the ztunnel's resources: %w", err)
 	}
 	if err := a.XDS.Set(resources); err != nil {
 		return fmt.Errorf("serving the ztunnel's resources: %w", err)
 	}
-	identities := make([]string, 0, len(resources.Secrets))
-	for _, secret := range resources.Secrets {
-		identities = append(identities, secret.Identity)
-	}
-	a.Identities.Retain(identities)
-	p.served = s
+	a.Metrics.rebuilt(p.resources, resources)
+	p.served, p.resources, p.pushed = s, resources, time.Now()
 	return nil
 }
