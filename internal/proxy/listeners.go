@@ -40,7 +40,7 @@ func (m *manager) takeListener(r adsclient.Resource) error {
 		e.err = nil
 		return nil
 	}
-	cfg, err := m.decoder.Listener(r.Body)
+	cfg, err := m.decoder.ListenerAfter(e.config(), r.Body)
 	if err != nil {
 		e.err = rejected(r, err)
 		return err
@@ -65,6 +65,14 @@ func (e *listenerEntry) newest() *listenerVersion {
 		return e.warming
 	}
 	return e.active
+}
+
+// config is what the newest version says, nil without one.
+func (e *listenerEntry) config() *config.Listener {
+	if newest := e.newest(); newest != nil {
+		return newest.config
+	}
+	return nil
 }
 
 // acquire begins to fetch what a listener needs.

@@ -5,6 +5,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/ambient22/ambient22/internal/proxy/accesslog"
 	"github.com/ambient22/ambient22/internal/proxy/rbac"
+	"github.com/ambient22/ambient22/internal/proxy/strict"
 )
 
 // FilterChain is what happens to a connection that matched it. Exactly one of
@@ -28,6 +30,8 @@ type FilterChain struct {
 	RBAC []*rbac.Filter // asked in this order before all else
 	TCP  *TCPProxy
 	HTTP *HTTP
+
+	prefixes []netip.Prefix // of the destination; none: every address
 }
 
 // TCPProxy forwards a connection's bytes to a cluster.
@@ -50,15 +54,27 @@ type Header struct {
 	Value *accesslog.Format
 }
 
-// chainDecoder decodes the chains of one listener and remembers formats, which
-// are nearly all the same.
+// chainDecoder decodes the chains of one listener.
 type chainDecoder struct {
 	*Decoder
+	check *strict.Checker
+	known map[digest]*FilterChain // of the listener's last version
+	// logs are the formats of access logs, by the wire form of their
+	// configuration. There are a few of them, repeated in every chain.
+	logs map[string]*accesslog.Format
+	// formats are those of tunnels, by their text.
 	formats map[string]*accesslog.Format
 }
 
 func (c *chainDecoder) chain(m *listenerv3.FilterChain) (*FilterChain, error) {
 	chain := &FilterChain{Name: m.GetName()}
+	for i, r := range m.GetFilterChainMatch().GetPrefixRanges() {
+		p, err := prefix(r)
+		if err != nil {
+			return nil, in(err, "filter_chain_match.prefix_ranges[%d]", i)
+		}
+		chain.prefixes = append(chain.prefixes, p)
+	}
 	for i, f := range m.GetFilters() {
 		if chain.terminated() {
 			return nil, fmt.Errorf("filters[%d]: stands behind a terminal filter", i)
@@ -88,7 +104,7 @@ func (c *chainDecoder) chain(m *listenerv3.FilterChain) (*FilterChain, error) {
 func (f *FilterChain) terminated() bool { return f.TCP != nil || f.HTTP != nil }
 
 func (c *chainDecoder) filter(chain *FilterChain, a *anypb.Any) error {
-	msg, err := a.UnmarshalNew()
+	msg, err := c.check.Message(a)
 	if err != nil {
 		return err
 	}
@@ -144,21 +160,42 @@ func (c *chainDecoder) tunnel(m *tcpproxyv3.TcpProxy_TunnelingConfig) (*Tunnel, 
 func (c *chainDecoder) accessLogs(logs []*accesslogv3.AccessLog) ([]*accesslog.Format, error) {
 	var out []*accesslog.Format
 	for i, l := range logs {
-		file, err := message[*filelogv3.FileAccessLog](l.GetTypedConfig(), "typed_config")
-		if err != nil {
-			return nil, in(err, "access_log[%d]", i)
-		}
-		text := file.GetLogFormat().GetTextFormatSource().GetInlineString()
-		if text == "" {
-			return nil, fmt.Errorf("access_log[%d].typed_config.log_format.text_format_source.inline_string: is missing", i)
-		}
-		f, err := c.format(text)
-		if err != nil {
-			return nil, in(err, "access_log[%d].typed_config.log_format.text_format_source.inline_string", i)
+		f, ok := c.logs[string(l.GetTypedConfig().GetValue())]
+		if !ok {
+			var err error
+			if f, err = c.accessLog(l.GetTypedConfig()); err != nil {
+				return nil, in(err, "access_log[%d].typed_config", i)
+			}
 		}
 		out = append(out, f)
 	}
 	return out, nil
+}
+
+// accessLog reads the one kind of log there is.
+func (c *chainDecoder) accessLog(a *anypb.Any) (*accesslog.Format, error) {
+	msg, err := a.UnmarshalNew()
+	if err != nil {
+		return nil, err
+	}
+	file, ok := msg.(*filelogv3.FileAccessLog)
+	if !ok {
+		return nil, fmt.Errorf("type %q is not supported here", a.GetTypeUrl())
+	}
+	const field = "log_format.text_format_source.inline_string"
+	text := file.GetLogFormat().GetTextFormatSource().GetInlineString()
+	if text == "" {
+		return nil, errors.New(field + ": is missing")
+	}
+	f, err := accesslog.Parse(text)
+	if err != nil {
+		return nil, in(err, field)
+	}
+	if c.logs == nil {
+		c.logs = make(map[string]*accesslog.Format)
+	}
+	c.logs[string(a.GetValue())] = f
+	return f, nil
 }
 
 func (c *chainDecoder) format(text string) (*accesslog.Format, error) {

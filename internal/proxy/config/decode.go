@@ -28,11 +28,12 @@ type Decoder struct {
 	// grpcClusters are the names of the static clusters that a config source
 	// may name (sds-grpc).
 	grpcClusters map[string]bool
+	hash         hasher // of chains
 }
 
 // NewDecoder makes a Decoder; grpcClusters are the bootstrap's static clusters.
 func NewDecoder(grpcClusters ...string) *Decoder {
-	d := &Decoder{schema: schema(), grpcClusters: make(map[string]bool)}
+	d := &Decoder{schema: schema(), grpcClusters: make(map[string]bool), hash: newHasher()}
 	for _, name := range grpcClusters {
 		d.grpcClusters[name] = true
 	}
@@ -41,13 +42,26 @@ func NewDecoder(grpcClusters ...string) *Decoder {
 
 // unpack reads body into m, whose type it must have, and checks it.
 func (d *Decoder) unpack(body *anypb.Any, m proto.Message) error {
+	if err := typed(body, m); err != nil {
+		return err
+	}
+	return read(body.GetValue(), m, strict.NewChecker(d.schema))
+}
+
+// typed refuses a body that is of another type than m.
+func typed(body *anypb.Any, m proto.Message) error {
 	if want := m.ProtoReflect().Descriptor().FullName(); body.MessageName() != want {
 		return fmt.Errorf("type is %q, not %s", body.GetTypeUrl(), want)
 	}
-	if err := proto.Unmarshal(body.GetValue(), m); err != nil {
-		return fmt.Errorf("decoding %s: %w", body.GetTypeUrl(), err)
+	return nil
+}
+
+// read decodes a message and checks it.
+func read(b []byte, m proto.Message, check *strict.Checker) error {
+	if err := proto.Unmarshal(b, m); err != nil {
+		return fmt.Errorf("decoding %s: %w", m.ProtoReflect().Descriptor().FullName(), err)
 	}
-	return d.schema.Check(m)
+	return check.Check(m)
 }
 
 // message is unpack for a message that a checked one holds.
@@ -76,8 +90,13 @@ func (e *fieldError) Unwrap() error { return e.err }
 // in puts the path of a field before an error, and before the path in it.
 func in(err error, format string, args ...any) error {
 	path := fmt.Sprintf(format, args...)
-	if inner, ok := err.(*fieldError); ok {
+	switch inner := err.(type) {
+	case *fieldError:
 		return &fieldError{path: path + "." + inner.path, err: inner.err}
+	case *strict.Error:
+		if inner.Path != "" {
+			return &fieldError{path: path + "." + inner.Path, err: inner.Err}
+		}
 	}
 	return &fieldError{path: path, err: err}
 }

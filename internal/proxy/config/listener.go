@@ -17,6 +17,7 @@ import (
 	"github.com/ambient22/ambient22/internal/proxy/accesslog"
 	"github.com/ambient22/ambient22/internal/proxy/match"
 	"github.com/ambient22/ambient22/internal/proxy/netio"
+	"github.com/ambient22/ambient22/internal/proxy/strict"
 )
 
 // Listener is a listener ready to be executed.
@@ -35,6 +36,7 @@ type Listener struct {
 	prefixes match.Prefixes[*FilterChain]
 	fallback *FilterChain   // the default_filter_chain
 	all      []*FilterChain // with the fallback
+	known    map[digest]*FilterChain
 }
 
 // FilterKind is what a listener filter does.
@@ -104,8 +106,26 @@ func (l *Listener) Extensions() []ExtensionRef {
 
 // Listener decodes a listener.
 func (d *Decoder) Listener(body *anypb.Any) (*Listener, error) {
+	return d.ListenerAfter(nil, body)
+}
+
+// ListenerAfter decodes a listener's next version. Chains that are in old, too,
+// are taken over from there: of many chains few change at a time. old is what this
+// Decoder made of an earlier version, or nil.
+func (d *Decoder) ListenerAfter(old *Listener, body *anypb.Any) (*Listener, error) {
 	var m listenerv3.Listener
-	if err := d.unpack(body, &m); err != nil {
+	if err := typed(body, &m); err != nil {
+		return nil, err
+	}
+	rest, chains, err := pieces(body.GetValue())
+	if err != nil {
+		return nil, err
+	}
+	c := &chainDecoder{Decoder: d, check: strict.NewChecker(d.schema)}
+	if old != nil {
+		c.known = old.known
+	}
+	if err := read(rest, &m, c.check); err != nil {
 		return nil, err
 	}
 	l := &Listener{
@@ -114,6 +134,7 @@ func (d *Decoder) Listener(body *anypb.Any) (*Listener, error) {
 		Transparent:    m.GetTransparent().GetValue(),
 		UseOriginalDst: m.GetUseOriginalDst().GetValue(),
 		byName:         make(map[string]*FilterChain),
+		known:          make(map[digest]*FilterChain),
 	}
 	if l.Name == "" {
 		return nil, errors.New("name: is missing")
@@ -121,15 +142,13 @@ func (d *Decoder) Listener(body *anypb.Any) (*Listener, error) {
 	if err := l.address(&m); err != nil {
 		return nil, err
 	}
-	var err error
 	if l.Filters, err = listenerFilters(m.GetListenerFilters()); err != nil {
 		return nil, err
 	}
-	c := &chainDecoder{Decoder: d}
 	if l.AccessLogs, err = c.accessLogs(m.GetAccessLog()); err != nil {
 		return nil, err
 	}
-	if err := l.addChains(c, &m); err != nil {
+	if err := l.addChains(c, &m, chains); err != nil {
 		return nil, err
 	}
 	if err := l.onlyBytes(); err != nil {
@@ -233,20 +252,20 @@ func discovered(m *listenerv3.ListenerFilter) (ListenerFilter, error) {
 	return ListenerFilter{Kind: WorkloadMetadata, Discovery: ExtensionRef{Name: m.GetName(), Timeout: timeout}}, nil
 }
 
-func (l *Listener) addChains(c *chainDecoder, m *listenerv3.Listener) error {
+func (l *Listener) addChains(c *chainDecoder, m *listenerv3.Listener, chains [][]byte) error {
 	var err error
 	if m.GetFilterChainMatcher() != nil {
 		if l.tree, err = tree(m.GetFilterChainMatcher()); err != nil {
 			return in(err, "filter_chain_matcher")
 		}
 	}
-	for i, fc := range m.GetFilterChains() {
-		if err := l.addChain(c, fc); err != nil {
+	for i, piece := range chains {
+		if err := l.addPiece(c, piece); err != nil {
 			return in(err, "filter_chains[%d]", i)
 		}
 	}
 	if m.GetDefaultFilterChain() == nil {
-		if len(m.GetFilterChains()) == 0 {
+		if len(chains) == 0 {
 			return errors.New("filter_chains: there is none")
 		}
 		return nil
@@ -261,15 +280,28 @@ func (l *Listener) addChains(c *chainDecoder, m *listenerv3.Listener) error {
 	return nil
 }
 
-func (l *Listener) addChain(c *chainDecoder, m *listenerv3.FilterChain) error {
-	chain, err := c.chain(m)
-	if err != nil {
-		return err
+// addPiece adds a chain in its wire form.
+func (l *Listener) addPiece(c *chainDecoder, piece []byte) error {
+	sum := c.hash.digest(piece)
+	chain := c.known[sum]
+	if chain == nil {
+		var m listenerv3.FilterChain
+		if err := read(piece, &m, c.check); err != nil {
+			return err
+		}
+		var err error
+		if chain, err = c.chain(&m); err != nil {
+			return err
+		}
 	}
+	l.known[sum] = chain
+	return l.addChain(chain)
+}
+
+func (l *Listener) addChain(chain *FilterChain) error {
 	l.all = append(l.all, chain)
-	ranges := m.GetFilterChainMatch().GetPrefixRanges()
 	if l.tree != nil {
-		if len(ranges) > 0 {
+		if len(chain.prefixes) > 0 {
 			return errors.New("filter_chain_match: has no effect beside a filter_chain_matcher")
 		}
 		if chain.Name == "" {
@@ -281,15 +313,11 @@ func (l *Listener) addChain(c *chainDecoder, m *listenerv3.FilterChain) error {
 		l.byName[chain.Name] = chain
 		return nil
 	}
-	if len(ranges) == 0 {
+	if len(chain.prefixes) == 0 {
 		return l.prefixes.Add(netip.Prefix{}, chain)
 	}
-	for i, r := range ranges {
-		p, err := prefix(r)
-		if err == nil {
-			err = l.prefixes.Add(p, chain)
-		}
-		if err != nil {
+	for i, p := range chain.prefixes {
+		if err := l.prefixes.Add(p, chain); err != nil {
 			return in(err, "filter_chain_match.prefix_ranges[%d]", i)
 		}
 	}
