@@ -10,58 +10,56 @@ import (
 	"github.com/ambient22/ambient22/internal/mesh"
 )
 
-// BenchmarkBuild measures one complete build for one node of ten. The services
-// have two ports and five endpoints each, all in the mesh.
+// BenchmarkBuild measures one complete build for one node.
 func BenchmarkBuild(b *testing.B) {
-	for _, size := range []struct{ accounts, services int }{{10, 50}, {30, 300}} {
-		b.Run(fmt.Sprintf("accounts=%d/services=%d", size.accounts, size.services), func(b *testing.B) {
-			s := largeMesh(size.accounts, size.services)
+	for _, size := range []struct{ pods, services int }{{10, 100}, {50, 500}, {100, 1000}} {
+		b.Run(fmt.Sprintf("%d/%d", size.pods, size.services), func(b *testing.B) {
+			s := largeMesh(size.pods, size.services, false)
 			options := envoyconfig.Options{Node: "node-0", ProxyID: "ztunnel-x.istio-system"}
-			var bytes, count int
+			var r *envoyconfig.Resources
 			b.ReportAllocs()
 			for b.Loop() {
-				r, err := envoyconfig.Build(s, options)
+				r = nil
+				var err error
+				r, err = envoyconfig.Build(s, options)
 				if err != nil {
 					b.Fatal(err)
 				}
-				bytes, count = weigh(r)
 			}
-			b.ReportMetric(float64(count), "resources")
-			b.ReportMetric(float64(bytes)/(1<<20), "MiB")
+			for name, kind := range map[string][]*envoyconfig.Resource{"L": r.Listeners, "C": r.Clusters, "E": r.Endpoints} {
+				n := 0
+				for _, x := range kind {
+					n += x.Wire.Len()
+				}
+				b.ReportMetric(float64(n)/1e6, name+"MB")
+			}
 		})
 	}
 }
 
-func weigh(r *envoyconfig.Resources) (bytes, count int) {
-	for _, kind := range [][]*envoyconfig.Resource{r.Listeners, r.Clusters, r.Endpoints, r.Extensions} {
-		count += len(kind)
-		for _, resource := range kind {
-			bytes += resource.Wire.Len()
-		}
-	}
-	return bytes, count
-}
-
-func largeMesh(accounts, services int) *mesh.Snapshot {
-	const nodes, replicas = 10, 5
+// largeMesh has pods on one node, each with an identity of its own, and services
+// with one port and two pods each on others.
+func largeMesh(pods, services int, own bool) *mesh.Snapshot {
 	s := &mesh.Snapshot{TrustDomain: mesh.DefaultTrustDomain}
-	for i := range nodes {
+	for i := range 3 {
 		s.Nodes = append(s.Nodes, mesh.Node{Name: fmt.Sprintf("node-%d", i), InternalIP: address(192, i)})
 	}
+	for i := range pods {
+		s.Workloads = append(s.Workloads, pod("node-0", fmt.Sprintf("caller-%d", i), fmt.Sprintf("caller-%d", i), address(10, i).String(), i%60))
+	}
 	for i := range services {
+		account := "services"
+		if own {
+			account = fmt.Sprintf("service-%d", i)
+		}
 		http := mesh.ServicePort{Name: "http", Number: 80}
-		metrics := mesh.ServicePort{Name: "metrics", Number: 9090}
-		for j := range replicas {
-			n := i*replicas + j
-			w := pod(s.Nodes[n%nodes].Name, fmt.Sprintf("pod-%d", n), fmt.Sprintf("account-%d", i%accounts), address(10, n).String(), n%60)
+		for j := range 2 {
+			w := pod(s.Nodes[1+j].Name, fmt.Sprintf("service-%d-%d", i, j), account, address(11+j, i).String(), i%60)
 			s.Workloads = append(s.Workloads, w)
 			http.Endpoints = append(http.Endpoints, mesh.Endpoint{IP: w.IP, Port: 8080})
-			metrics.Endpoints = append(metrics.Endpoints, mesh.Endpoint{IP: w.IP, Port: 9090})
 		}
-		s.Services = append(s.Services, mesh.Service{
-			Namespace: "default", Name: fmt.Sprintf("service-%d", i), VIP: address(172, i),
-			Ports: []mesh.ServicePort{http, metrics},
-		})
+		s.Services = append(s.Services, mesh.Service{Namespace: "default", Name: fmt.Sprintf("service-%d", i), VIP: address(172, i), Ports: []mesh.ServicePort{http}})
 	}
+	s.Sort()
 	return s
 }

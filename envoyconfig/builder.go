@@ -3,66 +3,73 @@
 package envoyconfig
 
 import (
-	"slices"
+	"fmt"
 
 	"github.com/ambient22/ambient22/internal/mesh"
 )
 
 // Builder makes one node's resources from one snapshot after the other. It is for
 // one goroutine at a time.
+//
+// From a new snapshot it sorts out afresh what this node needs to know, which costs
+// as much as there are workloads and services. That is compared with what the
+// latest resources were made from, and only where it differs anything is built:
+// the endpoints of a service port that has others, what belongs to an identity that
+// came, the chains of all callers where there is another destination.
 type Builder struct {
 	options Options
-	last    *Resources // nil before the first
+	last    *edition // nil before the first
 }
 
 // NewBuilder returns a Builder for these options, whose ProxyID is that of the
 // first build at most: Update brings it along.
 func NewBuilder(o Options) *Builder { return &Builder{options: o} }
 
+// Build makes everything that one node's ztunnel is served, from nothing. The error
+// names what can't be built, and then nothing is returned.
+func Build(s *mesh.Snapshot, o Options) (*Resources, error) {
+	return NewBuilder(o).Update(s, o.ProxyID)
+}
+
 // Update makes the resources of a snapshot. What is the same as in the latest
 // successful update is the same *Resource, and where nothing of a kind differs
-// the same list. An error says what can't be built, and changes nothing.
+// the same list; only another trust domain makes everything anew. An error says
+// what can't be built, and changes nothing.
+//
+// What it returns is valid, because each form of a message has been validated and
+// the names filled in have been checked, and consistent, because every name is
+// written from the same list as what it names.
 func (b *Builder) Update(s *mesh.Snapshot, proxyID string) (*Resources, error) {
 	o := b.options
 	o.ProxyID = proxyID
-	r, err := build(s, o)
+	next, err := b.next(s, o)
+	if err != nil {
+		return nil, fmt.Errorf("building resources: %w", err)
+	}
+	next.resources.prove()
+	b.last = next
+	return next.resources, nil
+}
+
+func (b *Builder) next(s *mesh.Snapshot, o Options) (*edition, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	v, err := newView(s, o.Node)
 	if err != nil {
 		return nil, err
 	}
-	if b.last != nil {
-		r.keep(b.last)
+	m, err := newMaker(b.last, v, o)
+	if err != nil {
+		return nil, err
 	}
-	r.prove()
-	b.last = r
-	return r, nil
-}
-
-// keep replaces what is the same as in old by what is in old.
-func (r *Resources) keep(old *Resources) {
-	r.Listeners = keep(old.Listeners, r.Listeners)
-	r.Clusters = keep(old.Clusters, r.Clusters)
-	r.Endpoints = keep(old.Endpoints, r.Endpoints)
-	r.Extensions = keep(old.Extensions, r.Extensions)
-	if slices.Equal(old.Secrets, r.Secrets) {
-		r.Secrets = old.Secrets
-	}
-}
-
-// keep is the list with what old has already; both are sorted by name.
-func keep(old, list []*Resource) []*Resource {
-	rest := old
-	kept := 0
-	for i, r := range list {
-		for len(rest) > 0 && rest[0].Name < r.Name {
-			rest = rest[1:]
-		}
-		if len(rest) > 0 && rest[0].Name == r.Name && rest[0].Version == r.Version {
-			list[i] = rest[0]
-			kept++
+	for _, step := range []func() error{
+		m.staticClusters, m.tunnels, m.servicePorts, m.waypoints, m.inbound, m.outbound, m.extension,
+	} {
+		if err := step(); err != nil {
+			return nil, err
 		}
 	}
-	if kept == len(old) && kept == len(list) {
-		return old
-	}
-	return list
+	m.lists()
+	return m.next, nil
 }

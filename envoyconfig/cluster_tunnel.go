@@ -24,7 +24,7 @@ const (
 // They differ in where the address comes from: from the metadata of a service's
 // endpoint; from the address the client called, at port 15008; and the same at
 // 15088 for a pod of this node, where 15008 would be captured before it left.
-func (b *builder) tunnelClusters(c caller) []*clusterv3.Cluster {
+func (b *builder) tunnelClusters(c *caller) []*clusterv3.Cluster {
 	tls := b.tunnelClientTLS(c.secret, b.meshPeers)
 	return []*clusterv3.Cluster{
 		b.tunnelCluster(tunnelClusterPrefix+c.identity, tls, b.byEndpoint()),

@@ -15,22 +15,19 @@ type waypointPair struct {
 	endpoints *endpointv3.ClusterLoadAssignment
 }
 
-// waypointPairs lead one identity of this node to its own waypoint and to every
-// other one of the mesh, whether or not a chain does.
-func (b *builder) waypointPairs(c *caller) []waypointPair {
-	var pairs []waypointPair
-	for i := range b.view.waypoints {
-		w := &b.view.waypoints[i]
-		tls := b.tunnelClientTLS(c.secret, b.peer(w.identity))
-		if w.identity == c.identity {
-			pairs = append(pairs, b.waypointPair(clientWaypointName(c.identity), tls, w, waypointClientPort))
-		}
-		pairs = append(pairs, b.waypointPair(serverWaypointName(c.identity, w.identity), tls, w, waypointServerPort))
-	}
-	return pairs
+// clientWaypoint leads an identity of this node to its own waypoint.
+func (b *builder) clientWaypoint(c *caller, w *waypoint) waypointPair {
+	return b.waypointPair(clientWaypointName(c.identity), c, w, waypointClientPort)
 }
 
-func (b *builder) waypointPair(name string, tls *corev3.TransportSocket, w *waypoint, port uint16) waypointPair {
+// serverWaypoint leads an identity of this node to any waypoint, whether or not a
+// chain does.
+func (b *builder) serverWaypoint(c *caller, w *waypoint) waypointPair {
+	return b.waypointPair(serverWaypointName(c.identity, w.identity), c, w, waypointServerPort)
+}
+
+func (b *builder) waypointPair(name string, c *caller, w *waypoint, port uint16) waypointPair {
+	tls := b.tunnelClientTLS(c.secret, b.peer(w.identity))
 	return waypointPair{cluster: b.waypointCluster(name, tls), endpoints: waypointEndpoints(name, w, port)}
 }
 

@@ -3,15 +3,10 @@
 package envoyconfig
 
 import (
-	"cmp"
-	"slices"
-
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
-
-	"github.com/ambient22/ambient22/internal/mesh"
 )
 
 // tunnelMetadata is the metadata namespace in which an endpoint says where its
@@ -32,19 +27,16 @@ type target struct {
 }
 
 // targets describes the endpoints of a port once for all callers.
-func (b *builder) targets(p *mesh.ServicePort) []target {
-	endpoints := slices.SortedFunc(slices.Values(p.Endpoints), func(a, b mesh.Endpoint) int {
-		return cmp.Or(a.IP.Compare(b.IP), cmp.Compare(a.Port, b.Port))
-	})
-	out := make([]target, 0, len(endpoints))
-	for _, e := range endpoints {
-		ip := e.IP.String()
-		t := target{id: hostPort(ip, e.Port)}
-		if port := b.view.tunnelPortOf(e.IP); port == noTunnel {
-			t.plain = plainEndpoint(ip, e.Port)
+func (b *builder) targets(reached []reach) []target {
+	out := make([]target, 0, len(reached))
+	for _, r := range reached {
+		ip := r.ip.String()
+		t := target{id: hostPort(ip, r.port)}
+		if r.tunnel == noTunnel {
+			t.plain = plainEndpoint(ip, r.port)
 		} else {
-			t.listener = b.tunnelListenerPrefix(port)
-			t.metadata = b.throughTunnel(hostPort(ip, uint16(port)), t.id)
+			t.listener = b.tunnelListenerPrefix(r.tunnel)
+			t.metadata = b.throughTunnel(hostPort(ip, uint16(r.tunnel)), t.id)
 		}
 		out = append(out, t)
 	}

@@ -19,27 +19,25 @@ const virtualInboundPlaintext = "virtual_inbound_plaintext"
 
 // inboundListener ends the tunnels to the pods of this node (listing 19): one
 // chain per pod. The last chain takes what is for nobody here.
-func (b *builder) inboundListener() *listenerv3.Listener {
+func (b *builder) inboundListener(chains []*listenerv3.FilterChain) *listenerv3.Listener {
 	l := b.captureListener(InboundListener, InboundPort, inboundAnswerMark, "inbound", placeInbound)
-	for _, w := range b.view.captured {
-		if w.NativeHBONE() {
-			l.FilterChains = append(l.FilterChains, b.nativeChain(w.IP))
-		} else {
-			l.FilterChains = append(l.FilterChains, b.tunnelChain(w))
-		}
-	}
-	l.FilterChains = append(l.FilterChains, b.blackHoleInbound(BlackHoleInboundChain, placeBlackHoleInbound))
+	l.FilterChains = append(slices.Clip(chains), b.blackHoleInbound(BlackHoleInboundChain, placeBlackHoleInbound))
 	return l
 }
 
 // plaintextListener hands plain connections on to the pods of this node.
-func (b *builder) plaintextListener() *listenerv3.Listener {
+func (b *builder) plaintextListener(chains []*listenerv3.FilterChain) *listenerv3.Listener {
 	l := b.captureListener(InboundPlaintextListener, InboundPlaintextPort, inboundAnswerMark, "inbound", placePlaintext)
-	for _, w := range b.view.captured {
-		l.FilterChains = append(l.FilterChains, b.plaintextChain(w))
-	}
-	l.FilterChains = append(l.FilterChains, b.blackHoleInbound(BlackHoleInboundPlaintextChain, placeBlackHolePlaintext))
+	l.FilterChains = append(slices.Clip(chains), b.blackHoleInbound(BlackHoleInboundPlaintextChain, placeBlackHolePlaintext))
 	return l
+}
+
+// inboundChain takes the tunnels to a pod.
+func (b *builder) inboundChain(w *mesh.Workload) *listenerv3.FilterChain {
+	if w.NativeHBONE() {
+		return b.nativeChain(w.IP)
+	}
+	return b.tunnelChain(w)
 }
 
 // tunnelChain ends a pod's tunnels with that pod's certificate, for those whom the

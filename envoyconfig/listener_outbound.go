@@ -8,23 +8,25 @@ import (
 
 // outboundListener takes what the pods of this node send (listing 09). Its
 // matcher chooses a chain by who sends and where to; what it does not know passes
-// through unchanged.
-func (b *builder) outboundListener() *listenerv3.Listener {
+// through unchanged. chains are those of all callers, sources who they are.
+func (b *builder) outboundListener(chains []*listenerv3.FilterChain, sources onMatches) *listenerv3.Listener {
 	l := b.captureListener(OutboundListener, OutboundPort, outboundAnswerMark, "outbound", placeOutbound)
 	if b.options.Dialect == Istio116 {
 		l.ListenerFilters = append(l.ListenerFilters, metadataFilter())
 	}
 	passthrough := b.passthroughChain()
 	l.FilterChains = append(l.FilterChains, passthrough, b.blackHoleChain())
-	for i := range b.view.callers {
-		c := &b.view.callers[i]
-		l.FilterChains = append(l.FilterChains, b.serviceChains(c)...)
-		l.FilterChains = append(l.FilterChains, b.podChains(c)...)
-		l.FilterChains = append(l.FilterChains, b.waypointChains(c)...)
-	}
+	l.FilterChains = append(l.FilterChains, chains...)
 	l.DefaultFilterChain = passthrough
-	l.FilterChainMatcher = b.outboundMatcher()
+	l.FilterChainMatcher = b.outboundMatcher(sources)
 	return l
+}
+
+// callerChains are all chains of one caller.
+func (b *builder) callerChains(c *caller) []*listenerv3.FilterChain {
+	chains := b.serviceChains(c)
+	chains = append(chains, b.podChains(c)...)
+	return append(chains, b.waypointChains(c)...)
 }
 
 // serviceChains lead one caller to every service that has an address to call and

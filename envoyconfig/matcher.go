@@ -17,36 +17,31 @@ type onMatches map[string]*matcherv3.Matcher_OnMatch
 // outboundMatcher chooses a chain of ztunnel_outbound: by the port 15001 itself,
 // by source, by destination, and below a service's address by port. A connection
 // to an address or port that nothing knows takes the default chain.
-func (b *builder) outboundMatcher() *matcherv3.Matcher {
+func (b *builder) outboundMatcher(sources onMatches) *matcherv3.Matcher {
 	root := exactMatch(b.portInput, onMatches{strconv.Itoa(OutboundPort): b.toChain(BlackHoleChain)})
-	root.OnNoMatch = b.bySource()
+	root.OnNoMatch = b.bySource(sources)
 	return root
 }
 
-// bySource knows the pods of this node. Pods of one identity go the same ways, so
-// they share one branch.
-func (b *builder) bySource() *matcherv3.Matcher_OnMatch {
+// bySource knows the pods of this node.
+func (b *builder) bySource(sources onMatches) *matcherv3.Matcher_OnMatch {
 	stranger := b.toChain(PassthroughChain)
-	if len(b.view.sources) == 0 {
+	if len(sources) == 0 {
 		return stranger // an exact match needs at least one branch
-	}
-	byIdentity := make(map[string]*matcherv3.Matcher_OnMatch, len(b.view.callers))
-	for i := range b.view.callers {
-		c := &b.view.callers[i]
-		byIdentity[c.identity] = b.byDestination(c)
-	}
-	sources := make(onMatches, len(b.view.sources))
-	for _, w := range b.view.sources {
-		sources[w.IP.String()] = byIdentity[b.view.identity(w)]
 	}
 	m := exactMatch(b.sourceInput, sources)
 	m.OnNoMatch = stranger
 	return toMatcher(m)
 }
 
-// byDestination knows every pod and every service address. It has a branch at
-// least for the caller itself.
-func (b *builder) byDestination(c *caller) *matcherv3.Matcher_OnMatch {
+// byDestination is what a source that goes these ways matches.
+func (b *builder) byDestination(ways onMatches) *matcherv3.Matcher_OnMatch {
+	return toMatcher(exactMatch(b.addressInput, ways))
+}
+
+// callerWays know every pod and every service address. They lead at least to the
+// caller itself.
+func (b *builder) callerWays(c *caller) onMatches {
 	v := b.view
 	to := make(onMatches, len(v.destinations)+len(v.virtual))
 	for _, d := range v.destinations {
@@ -55,7 +50,7 @@ func (b *builder) byDestination(c *caller) *matcherv3.Matcher_OnMatch {
 	for _, s := range v.virtual {
 		to[s.VIP.String()] = b.byPort(c, s)
 	}
-	return toMatcher(exactMatch(b.addressInput, to))
+	return to
 }
 
 // byPort knows the ports of a service. They stay apart even where all lead to one

@@ -73,22 +73,37 @@ const (
 	localTunnelListenerPrefix   = "outbound_local_tunnel_lis_" // in the upstream dialect only
 )
 
+// identityPrefix begins every identity.
+const identityPrefix = "spiffe://"
+
+// fromCaller names what one caller sees of something that each caller sees in its
+// own way.
+func fromCaller(caller, what string) string { return caller + callerSeparator + what }
+
+// callerSeparator ends the caller in the names that begin with one.
+const callerSeparator = "_to_"
+
 // serviceName names chain, statistics and cluster of one service port as one
 // caller sees it.
+func serviceName(caller string, s *mesh.Service, p *mesh.ServicePort) string {
+	return fromCaller(caller, servicePortName(s, p))
+}
+
+// servicePortName is what the names of one service port have in common.
 //
 // A port without a name stands under its number. Kubernetes demands names as soon
 // as a service has several ports, so the number can't meet a name, and no two
 // ports of one service get one cluster.
-func serviceName(caller string, s *mesh.Service, p *mesh.ServicePort) string {
+func servicePortName(s *mesh.Service, p *mesh.ServicePort) string {
 	port := p.Name
 	if port == "" {
 		port = strconv.Itoa(int(p.Number))
 	}
-	return caller + "_to_" + port + "_" + s.Hostname() + "_outbound_internal"
+	return port + "_" + s.Hostname() + "_outbound_internal"
 }
 
 // podChainName names the chain to a pod that is called by its own address.
-func podChainName(caller string, ip netip.Addr) string { return caller + "_to_" + ip.String() }
+func podChainName(caller string, ip netip.Addr) string { return fromCaller(caller, ip.String()) }
 
 // inboundChainName names a pod's chain in both inbound listeners.
 func inboundChainName(ip netip.Addr) string { return "inbound_" + ip.String() }
@@ -99,5 +114,7 @@ func clientWaypointName(caller string) string { return "_to_client_waypoint_prox
 // serverWaypointName names chain and cluster of a destination's waypoint as one
 // caller sees it.
 func serverWaypointName(caller, destination string) string {
-	return caller + "_to_server_waypoint_proxy_" + destination
+	return fromCaller(caller, serverWaypointPrefix+destination)
 }
+
+const serverWaypointPrefix = "server_waypoint_proxy_"

@@ -3,8 +3,6 @@
 package envoyconfig
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -28,24 +26,6 @@ func (p *packer) any(m proto.Message) *anypb.Any {
 		p.err = errors.Join(p.err, err)
 	}
 	return body
-}
-
-// resource finishes one served resource.
-func (p *packer) resource(name string, m proto.Message) (*Resource, error) {
-	err := p.err
-	p.err = nil
-	body, wrapErr := wrap(m)
-	if err := errors.Join(err, wrapErr); err != nil {
-		return nil, fmt.Errorf("building %s %q: %w", m.ProtoReflect().Descriptor().Name(), name, err)
-	}
-	return &Resource{Name: name, Version: contentHash(body.Value), Type: body.TypeUrl, Wire: Wire{body.Value}}, nil
-}
-
-// contentHash is the version of a resource: the start of its bytes' SHA-256 in
-// hexadecimal digits.
-func contentHash(body []byte) string {
-	sum := sha256.Sum256(body)
-	return hex.EncodeToString(sum[:versionBytes])
 }
 
 // validate applies a message's own rules, those of the messages inside included.

@@ -3,7 +3,9 @@
 package envoyconfig
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 
 	"github.com/ambient22/ambient22/internal/mesh"
 )
@@ -46,6 +48,20 @@ func (v *view) tunnelTo(w *mesh.Workload) tunnelPort {
 	return InboundPort
 }
 
-// tunnelPortOf is the port of the tunnel to an address behind a service; what is
-// no pod that is known is reached plainly.
-func (v *view) tunnelPortOf(ip netip.Addr) tunnelPort { return v.tunnels[ip] }
+// reach is one endpoint of a service port, and how it is reached.
+type reach struct {
+	ip     netip.Addr
+	port   uint16
+	tunnel tunnelPort
+}
+
+// reached are the endpoints of a port, by address and port. What is no pod that is
+// known is reached plainly.
+func (v *view) reached(p *mesh.ServicePort) []reach {
+	list := make([]reach, len(p.Endpoints))
+	for i, e := range p.Endpoints {
+		list[i] = reach{ip: e.IP, port: e.Port, tunnel: v.tunnels[e.IP]}
+	}
+	slices.SortFunc(list, func(a, b reach) int { return cmp.Or(a.ip.Compare(b.ip), cmp.Compare(a.port, b.port)) })
+	return list
+}
