@@ -22,20 +22,20 @@ import (
 	"github.com/ambient22/ambient22/internal/mesh"
 )
 
-// BenchmarkServiceChange changes the endpoints of one service in a mesh of 101
-// identities, and waits until a proxy has the 101 assignments that differ. The
-// proxy subscribes as Envoy does: to all clusters, then to the endpoints of each
-// by name. Building the resources is not part of the time.
+// BenchmarkServiceChange changes the endpoints of one service in a mesh of many
+// identities, and waits until a proxy has the assignments that differ, one for each
+// identity. The proxy subscribes as Envoy does: to all clusters, then to the
+// endpoints of each by name. Building the resources is not part of the time.
 func BenchmarkServiceChange(b *testing.B) {
-	for _, services := range []int{10, 100, 1000} {
+	for _, size := range []struct{ identities, services int }{{101, 10}, {101, 100}, {101, 1000}, {1100, 1000}} {
 		for _, protocol := range []string{"delta", "sotw"} {
-			b.Run(fmt.Sprintf("%s/clusters=%d", protocol, 101*services), func(b *testing.B) {
+			b.Run(fmt.Sprintf("%s/identities=%d/services=%d", protocol, size.identities, size.services), func(b *testing.B) {
 				s := start(b)
 				builder := envoyconfig.NewBuilder(envoyconfig.Options{Node: "node"})
 				states := [2]*envoyconfig.Resources{}
 				for i := range states {
 					var err error
-					if states[i], err = builder.Update(flatMesh(101, services, i), "ztunnel.istio-system"); err != nil {
+					if states[i], err = builder.Update(flatMesh(size.identities, size.services, i), "ztunnel.istio-system"); err != nil {
 						b.Fatal(err)
 					}
 				}
@@ -52,7 +52,7 @@ func BenchmarkServiceChange(b *testing.B) {
 				b.ReportAllocs()
 				for i := 1; b.Loop(); i++ {
 					set(i)
-					for got := 0; got < 101; {
+					for got := 0; got < size.identities; {
 						got += next()
 					}
 				}
@@ -61,7 +61,8 @@ func BenchmarkServiceChange(b *testing.B) {
 				}
 				b.ReportMetric(float64(b.Elapsed().Microseconds())/1000/float64(b.N), "ms/change")
 				b.ReportMetric((s.metric("push_bytes_total", "endpoint")-bytes)/float64(b.N), "bytes/change")
-				b.ReportMetric(101, "resources/change")
+				b.ReportMetric(float64(size.identities), "resources/change")
+				b.ReportMetric(float64(len(states[0].Endpoints)), "clusters")
 				b.ReportMetric(first.Seconds(), "s/first")
 			})
 		}

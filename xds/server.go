@@ -48,10 +48,10 @@ type Server struct {
 	metrics *metrics
 	secrets *secretStore
 
-	ackWait     time.Duration // how long a push waits for the answer to the one before
-	secretRetry time.Duration // how long until a secret that failed is tried again
-	drain       time.Duration // how long open streams have to end when serving stops
-	deltaBytes  int           // where a delta response is cut in two
+	ackWait      time.Duration // how long a push waits for the answer to the one before
+	secretRetry  time.Duration // how long until a secret that failed is tried again
+	drain        time.Duration // how long open streams have to end when serving stops
+	messageBytes int           // where a response is cut in two, if it may be
 
 	setting sync.Mutex // one Set at a time
 
@@ -73,25 +73,29 @@ func New(c Config) *Server {
 		allowed = []uint32{uint32(os.Geteuid())}
 	}
 	return &Server{
-		log:         log,
-		allowed:     allowed,
-		metrics:     newMetrics(c.Registerer),
-		secrets:     newSecretStore(c.Secrets),
-		ackWait:     2 * time.Second,
-		secretRetry: 5 * time.Second,
-		drain:       2 * time.Second,
-		deltaBytes:  deltaMessageBytes,
-		changed:     make(chan struct{}),
-		streams:     make(map[*stream]struct{}),
+		log:          log,
+		allowed:      allowed,
+		metrics:      newMetrics(c.Registerer),
+		secrets:      newSecretStore(c.Secrets),
+		ackWait:      2 * time.Second,
+		secretRetry:  5 * time.Second,
+		drain:        2 * time.Second,
+		messageBytes: defaultMessageBytes,
+		changed:      make(chan struct{}),
+		streams:      make(map[*stream]struct{}),
 	}
 }
 
-// Set replaces everything that is served. Resources that are served already, by
-// name and version, keep their bytes and are not checked again. When r is nil,
-// or anything in it is invalid or inconsistent, an error lists what is wrong and
-// the server goes on with what it had. Set doesn't wait for proxies.
+// Set replaces everything that is served. When r is nil, or anything in it is
+// invalid or inconsistent, an error lists what is wrong and the server goes on with
+// what it had. Set doesn't wait for proxies.
 //
-// The server keeps r's messages and bytes; nobody may change them afterwards.
+// What an envoyconfig.Builder made is taken as it is, and compared with what is
+// served by pointer. Resources of other origin are decoded and checked, unless they
+// are served already by name and version.
+//
+// The server keeps r's lists, resources and bytes; nobody may change them
+// afterwards.
 func (s *Server) Set(r *envoyconfig.Resources) error {
 	s.setting.Lock()
 	defer s.setting.Unlock()

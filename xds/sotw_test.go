@@ -3,6 +3,9 @@
 package xds
 
 import (
+	"maps"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -133,6 +136,36 @@ func TestSotwIgnoresNamesOfStaleAnswers(t *testing.T) {
 	w.addresses["beta"] = "10.4.3.40"
 	w.set(s.Server)
 	wantSotw(c, "endpoint beta", "alpha", "beta")
+}
+
+// TestSotwCutsLargeEndpointAnswers: unlike clusters, endpoints may come in parts.
+func TestSotwCutsLargeEndpointAnswers(t *testing.T) {
+	s := start(t, func(s *Server) { s.messageBytes = 10_000 })
+	w := many(t, 500)
+	w.set(s.Server)
+	c := s.sotw()
+	c.send(ask(clusters))
+	if a := c.next(); len(a.Resources) != len(w.clusters) {
+		t.Fatalf("%d clusters in the first response", len(a.Resources))
+	}
+	names := slices.Sorted(maps.Keys(w.clusters))
+	c.send(ask(endpoints, names...))
+	var got []string
+	for len(got) < len(names) {
+		a := c.next()
+		if size := proto.Size(a); size > 11_000 {
+			t.Errorf("a message of %d bytes", size)
+		}
+		got = append(got, strings.Fields(describe(t, a))[1:]...)
+		c.send(ack(a, names...))
+	}
+	if !slices.Equal(got, names) {
+		t.Error("not each cluster's endpoints came once")
+	}
+	c.quiet()
+	w.addresses["alpha"] = "10.4.3.140"
+	w.set(s.Server)
+	wantSotw(c, "endpoint alpha", names...)
 }
 
 // TestSotwReconnect: a version the proxy brings along proves nothing. It keeps it

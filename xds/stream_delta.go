@@ -16,11 +16,6 @@ import (
 // version, and the names of those that are gone.
 type deltaDialect struct{}
 
-// deltaMessageBytes is the size from which a response is cut in two, so that a
-// first answer of many resources is not one message of gigabytes. A single
-// resource may be larger.
-const deltaMessageBytes = 64 << 20
-
 // anything is the name that stands for all resources of a kind.
 const anything = "*"
 
@@ -95,6 +90,7 @@ func (d deltaDialect) answer(s *stream, sub *subscription, v *view) error {
 	if len(list)+len(missing) == 0 && !first {
 		return nil
 	}
+	sub.reserve(len(list))
 	return d.send(s, sub, v, list, missing)
 }
 
@@ -119,7 +115,7 @@ func (deltaDialect) send(s *stream, sub *subscription, v *view, list []*envoycon
 		r := sent{nonce: s.nonce(), version: v.table().version}
 		m := newMessage(r.version, sub.kind.typeURL(), r.nonce)
 		n := 0
-		for n < len(list) && (n == 0 || m.size+list[n].Wire.Len() < s.server.deltaBytes) {
+		for n < len(list) && m.fits(list[n], s.server.messageBytes) {
 			m.deltaResource(list[n])
 			n++
 		}

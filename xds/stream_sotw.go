@@ -92,6 +92,7 @@ func (d sotwDialect) answer(s *stream, sub *subscription, v *view) error {
 	if sub.kind.whole() || sub.wildcard {
 		list = sub.everything(v)
 	}
+	sub.reserve(len(list))
 	return d.send(s, sub, v, list)
 }
 
@@ -119,14 +120,24 @@ func (d sotwDialect) push(s *stream, sub *subscription, v *view, t step, p *plan
 	return d.send(s, sub, v, list)
 }
 
-// send sends these resources as the whole of what the proxy subscribed to.
+// send sends these resources. Where a response must be the whole of what the proxy
+// subscribed to, it is one message; endpoints are sent in as many as they take.
 func (sotwDialect) send(s *stream, sub *subscription, v *view, list []*envoyconfig.Resource) error {
-	r := sent{nonce: s.nonce(), version: versionOf(sub.kind, v, list)}
-	m := newMessage(r.version, sub.kind.typeURL(), r.nonce)
-	for _, e := range list {
-		m.resource(e)
+	version := versionOf(sub.kind, v, list)
+	for first := true; first || len(list) > 0; first = false {
+		r := sent{nonce: s.nonce(), version: version}
+		m := newMessage(version, sub.kind.typeURL(), r.nonce)
+		n := 0
+		for n < len(list) && (sub.kind.whole() || m.fits(list[n], s.server.messageBytes)) {
+			m.resource(list[n])
+			n++
+		}
+		if err := s.send(sub, m, list[:n], r); err != nil {
+			return err
+		}
+		list = list[n:]
 	}
-	return s.send(sub, m, list, r)
+	return nil
 }
 
 // versionOf is a message's version: the hash of what it holds, or, where a

@@ -287,11 +287,15 @@ func (s *subscription) hold(r *envoyconfig.Resource) {
 	}
 }
 
+// reserve makes room for so many resources that are about to be sent.
+func (s *subscription) reserve(n int) {
+	if len(s.held) == 0 {
+		s.held = make(map[string]*envoyconfig.Resource, n)
+	}
+}
+
 // note records what was sent.
 func (s *subscription) note(list []*envoyconfig.Resource, r sent) {
-	if len(s.held) == 0 && len(list) > 0 {
-		s.held = make(map[string]*envoyconfig.Resource, len(list))
-	}
 	r.names = make([]string, len(list))
 	for i, e := range list {
 		r.names[i] = e.Name

@@ -52,12 +52,13 @@ type message struct {
 	chunk   int               // size of the memory that tail is part of
 	refs    []mem.SliceBuffer // what buffers point to, in blocks
 	size    int               // bytes of all
+	empty   bool              // there is no resource in it yet
 }
 
 // newMessage begins a response. System version, type and nonce have the same
 // field numbers in both protocols.
 func newMessage(version, typeURL, nonce string) *message {
-	m := &message{}
+	m := &message{empty: true}
 	m.text(fieldVersion, version)
 	m.text(fieldTypeURL, typeURL)
 	m.text(fieldNonce, nonce)
@@ -73,6 +74,19 @@ func (m *message) room(n int) []byte {
 		m.tail = make([]byte, 0, max(n, m.chunk))
 	}
 	return m.tail
+}
+
+// defaultMessageBytes is the size from which a response is cut in two, so that a
+// first answer of many resources is not one message of gigabytes.
+const defaultMessageBytes = 64 << 20
+
+// fits reports whether a resource goes into the message, given a limit in bytes.
+// One always does, however large.
+func (m *message) fits(r *envoyconfig.Resource, limit int) bool {
+	if m.empty {
+		return true
+	}
+	return m.size+r.Wire.Len() < limit
 }
 
 func (m *message) text(field protowire.Number, s string) {
@@ -111,6 +125,7 @@ func (m *message) removed(name string) { m.text(fieldRemoved, name) }
 
 // any adds the fields of an Any whose value has that size.
 func (m *message) any(r *envoyconfig.Resource, size int) {
+	m.empty = false
 	m.text(fieldAnyTypeURL, r.Type)
 	if size == 0 {
 		return // a message of defaults only has no bytes
