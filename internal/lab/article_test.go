@@ -63,7 +63,7 @@ func checkReport(t *testing.T, r *Report) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"Simple Bookstore App", "17 of 20 reproduced", "open: RBAC", "slip corrected", "productpage saw 10.4.4.18:",
+		"Simple Bookstore App", "17 of 20 reproduced", "slip corrected", "productpage saw 10.4.4.18:",
 		"VNI 1001", "VNI 1000", callerIdentity, "[ ok ]",
 	} {
 		if !strings.Contains(text.String(), want) {

@@ -44,14 +44,14 @@ var callCases = []callCase{
 		moves: [][3]string{{"ztunnel-a", "nat", "-A OUTPUT -p tcp -m tcp --dport 15088 -j REDIRECT --to-ports 15008"}},
 	},
 	{
-		name: "from outside the mesh to a pod in it", from: "outside-a", url: "http://10.4.3.20:9080/", seen: "10.4.4.30", wire: "plain",
+		name: "from outside the mesh to a pod in it", from: "outside-a", url: "http://10.4.3.15:9080/", seen: "10.4.4.30", wire: "plain",
 		moves: [][3]string{{"ztunnel-b", "mangle", "-A PREROUTING -i pistioin -p tcp -j TPROXY --on-port 15006 " + tproxyOn}},
 		stays: [][3]string{{"node-a", "mangle", "-A ztunnel-PREROUTING -p tcp -m set --match-set ztunnel-pods-ips src -j MARK --set-xmark 0x100/0x100"}},
 	},
 	{
-		name: "from outside the mesh to a service, by kube-proxy", from: "outside-a", url: "http://productpage:9080/", seen: "10.4.4.30", wire: "plain",
+		name: "from outside the mesh to a service, by kube-proxy", from: "outside-a", url: "http://details:9080/", seen: "10.4.4.30", wire: "plain",
 		moves: [][3]string{
-			{"node-a", "nat", "-A KUBE-SEP-PRODUCTPAGE -p tcp -m comment --comment \"default/productpage:http\" -m tcp -j DNAT --to-destination 10.4.3.20:9080"},
+			{"node-a", "nat", "-A KUBE-SEP-DETAILS -p tcp -m comment --comment \"default/details:http\" -m tcp -j DNAT --to-destination 10.4.3.15:9080"},
 			{"ztunnel-b", "mangle", "-A PREROUTING -i pistioin -p tcp -j TPROXY --on-port 15006 " + tproxyOn},
 		},
 	},

@@ -27,9 +27,6 @@ func PrintListings(w io.Writer, results []listing.Result) error {
 		for _, s := range r.Slips {
 			fmt.Fprintf(w, "  %02d, a slip in the article: %s instead of %s: %s\n", r.Number, s.Wrong, s.Right, s.Reason)
 		}
-		for _, o := range r.Open {
-			fmt.Fprintf(w, "  %02d, open: %s\n", r.Number, o)
-		}
 	}
 	for _, r := range results {
 		if r.Detail != "" {
@@ -49,10 +46,6 @@ func status(r listing.Result) string {
 	}
 	if r.TablesMoved {
 		s += ", tables in another order"
-	}
-	for _, o := range r.Open {
-		what, _, _ := strings.Cut(o, ":")
-		s += ", open: " + what
 	}
 	return s
 }

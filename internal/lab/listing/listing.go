@@ -22,7 +22,6 @@ type Listing struct {
 	Find    Entry  `json:"find,omitzero"`     // the entry of a config_dump that the listing is
 	Whole   bool   `json:"whole,omitempty"`   // the command's whole output, not an excerpt
 	Gaps    []Gap  `json:"gaps,omitempty"`
-	Open    []Open `json:"open,omitempty"`
 
 	Text  string `json:"-"` // as in the article
 	Slips []Slip `json:"-"` // of this listing
@@ -40,14 +39,6 @@ func (l *Listing) Title() string {
 type Gap struct {
 	After int    `json:"after"` // line of the listing, from 1
 	Why   string `json:"why"`
-}
-
-// Open is a part of a JSON listing that the system does not have yet. The
-// listing counts as reproduced without it, and the report says so.
-type Open struct {
-	What string `json:"what"`
-	Path string `json:"path"` // field names and array positions, separated by slashes
-	Why  string `json:"why"`
 }
 
 // Slip is a place where the article contradicts itself.

@@ -162,65 +162,6 @@ func short(v any) string {
 	return s
 }
 
-// drop removes the part of a pattern that an Open names.
-func drop(p pattern, path []string) (pattern, error) {
-	if len(path) == 0 {
-		return nil, nil
-	}
-	switch v := p.(type) {
-	case objectPat:
-		return dropField(v, path)
-	case arrayPat:
-		return dropElem(v, path)
-	}
-	return nil, fmt.Errorf("dropping %s: not in the listing", strings.Join(path, "/"))
-}
-
-func dropField(o objectPat, path []string) (pattern, error) {
-	name := path[0]
-	child, ok := o.fields[name]
-	if !ok {
-		return nil, fmt.Errorf("dropping field %q: not in the listing", name)
-	}
-	rest, err := drop(child, path[1:])
-	if err != nil {
-		return nil, err
-	}
-	out := objectPat{fields: map[string]pattern{}}
-	for _, n := range o.names {
-		v := o.fields[n]
-		if n == name {
-			v = rest
-		}
-		if v != nil {
-			out.names = append(out.names, n)
-			out.fields[n] = v
-		}
-	}
-	return out, nil
-}
-
-func dropElem(a arrayPat, path []string) (pattern, error) {
-	i, err := strconv.Atoi(path[0])
-	if err != nil || i < 0 || i >= len(a.elems) {
-		return nil, fmt.Errorf("dropping element %q: not in the listing", path[0])
-	}
-	rest, err := drop(a.elems[i], path[1:])
-	if err != nil {
-		return nil, err
-	}
-	out := arrayPat{cut: a.cut}
-	for j, e := range a.elems {
-		if j == i {
-			e = rest
-		}
-		if e != nil {
-			out.elems = append(out.elems, e)
-		}
-	}
-	return out, nil
-}
-
 func decode(text string) (any, error) {
 	dec := json.NewDecoder(strings.NewReader(text))
 	dec.UseNumber() // 1025 stays 1025

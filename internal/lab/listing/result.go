@@ -5,8 +5,8 @@ package listing
 // Status is the outcome of one comparison.
 type Status string
 
-// The outcomes. Reproduced includes listings with a corrected slip or an open
-// part; the result says which.
+// The outcomes. Reproduced includes listings with a corrected slip; the result
+// says so.
 const (
 	Reproduced Status = "reproduced"
 	Differs    Status = "differs"
@@ -27,8 +27,6 @@ type Result struct {
 	// TablesMoved says that iptables-save prints whole tables in another order
 	// than the listing; its nf_tables variant has a fixed one, mangle before nat.
 	TablesMoved bool `json:"tables_moved,omitempty"`
-	// Open names parts of the listing that were left out.
-	Open []string `json:"open,omitempty"`
 	// More are JSON fields that the system has and the listing does not show.
 	More []string `json:"more,omitempty"`
 	// Substituted maps the listing's device names to the running system's.

@@ -48,6 +48,8 @@ func articleMesh() *mesh.Snapshot {
 	}
 	hostPod := pod("agent", "agent", nodeA, "10.168.15.222", "uid-agent")
 	hostPod.HostNetwork = true
+	productpage := pod("productpage-v1-5586c4d4ff-qxz9f", "bookinfo-productpage", nodeB, "10.4.3.20", "uid-productpage")
+	productpage.Labels = map[string]string{"app": "productpage"}
 	return &mesh.Snapshot{
 		TrustDomain: mesh.DefaultTrustDomain,
 		Nodes: []mesh.Node{
@@ -58,7 +60,7 @@ func articleMesh() *mesh.Snapshot {
 			hostPod,
 			pod("neighbour-a", "neighbour", nodeA, "10.4.4.7", "uid-7"),
 			pod("neighbour-b", "neighbour", nodeA, "10.4.4.11", "uid-11"),
-			pod("productpage-v1-5586c4d4ff-qxz9f", "bookinfo-productpage", nodeB, "10.4.3.20", "uid-productpage"),
+			productpage,
 			pod("sleep-5644bdc767-2dfg7", "sleep", nodeA, "10.4.4.19", "85c8c34e-7ae3-4d29-9582-0819e2b10c69"),
 		},
 		Services: []mesh.Service{
@@ -66,6 +68,10 @@ func articleMesh() *mesh.Snapshot {
 				{Name: "http", Number: 9080, Endpoints: []mesh.Endpoint{{IP: ip("10.4.3.20"), Port: 9080}}},
 			}},
 		},
+		Policies: []mesh.AuthorizationPolicy{{
+			Namespace: "default", Name: "productpage-viewer", Selector: productpage.Labels, Action: mesh.Allow,
+			Rules: []mesh.Rule{{From: []mesh.Source{{Principals: []string{"cluster.local/ns/default/sa/sleep"}}}}},
+		}},
 	}
 }
 
