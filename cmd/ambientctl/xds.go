@@ -3,6 +3,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -56,6 +58,9 @@ func (o *meshFlags) load(fault error) (*mesh.Snapshot, envoyconfig.Options, erro
 	return snapshot, options, nil
 }
 
+// allKinds asks for every kind at once.
+const allKinds = "all"
+
 // renderFlags are the options of xds render, as they are typed.
 type renderFlags struct {
 	meshFlags
@@ -69,7 +74,8 @@ func xdsRender(s streams) *cobra.Command {
 		Short: "Print the resources that the node's ztunnel is served, as JSON",
 		Long: `Render builds the resources of one node's ztunnel from Kubernetes manifests, as the node controller does, and
 prints those of one kind as a JSON list: sorted by name, field names as in a config_dump, every Any spelled out. The
-same mesh gives the same text, so it can be kept and compared.`,
+same mesh gives the same text, so it can be kept and compared. The kind all prints an object with the lists of all kinds,
+which xds diff can hold against a whole config_dump.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			text, err := o.render()
@@ -81,15 +87,15 @@ same mesh gives the same text, so it can be kept and compared.`,
 		},
 	}
 	o.register(c)
-	c.Flags().StringVar(&o.kind, "kind", "", "listeners, clusters, endpoints or extensions (required)")
+	c.Flags().StringVar(&o.kind, "kind", "", "listeners, clusters, endpoints, extensions or all (required)")
 	return c
 }
 
 // render builds the node's resources and prints those of one kind.
 func (o *renderFlags) render() ([]byte, error) {
 	var fault error
-	if _, known := kinds(&envoyconfig.Resources{})[o.kind]; !known {
-		fault = fmt.Errorf("--kind: %q is none of listeners, clusters, endpoints and extensions", o.kind)
+	if _, known := kinds(&envoyconfig.Resources{})[o.kind]; !known && o.kind != allKinds {
+		fault = fmt.Errorf("--kind: %q is none of listeners, clusters, endpoints, extensions and all", o.kind)
 	}
 	snapshot, options, err := o.load(fault)
 	if err != nil {
@@ -99,5 +105,28 @@ func (o *renderFlags) render() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.kind == allKinds {
+		return renderAll(resources)
+	}
 	return envoyconfig.Render(kinds(resources)[o.kind])
+}
+
+// renderAll prints the lists of all kinds as one object.
+func renderAll(r *envoyconfig.Resources) ([]byte, error) {
+	lists := map[string]json.RawMessage{}
+	for kind, resources := range kinds(r) {
+		text, err := envoyconfig.Render(resources)
+		if err != nil {
+			return nil, err
+		}
+		lists[kind] = text
+	}
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(lists); err != nil {
+		return nil, fmt.Errorf("rendering: %w", err)
+	}
+	return out.Bytes(), nil
 }

@@ -96,7 +96,7 @@ func TestRenderNamesWhatIsWrong(t *testing.T) {
 	}{
 		"nothing":   {nil, []string{"--manifests is required", "--node is required", "--kind"}},
 		"profile":   {[]string{"--manifests", twoPods, "--node", nodeA, "--kind", "clusters", "--profile", "soft", "--dialect", "envoy"}, []string{"--profile", "--dialect"}},
-		"kind":      {[]string{"--manifests", twoPods, "--node", nodeA, "--kind", "routes"}, []string{"routes", "listeners, clusters, endpoints and extensions"}},
+		"kind":      {[]string{"--manifests", twoPods, "--node", nodeA, "--kind", "routes"}, []string{"routes", "listeners, clusters, endpoints, extensions and all"}},
 		"node":      {[]string{"--manifests", twoPods, "--node", "node-9", "--kind", "clusters"}, []string{"node-9", nodeA}},
 		"no folder": {[]string{"--manifests", "/no/such", "--node", nodeA, "--kind", "clusters"}, []string{"/no/such"}},
 		"mode":      {[]string{"--mesh-mode", "maybe"}, []string{"--mesh-mode", "maybe"}},
