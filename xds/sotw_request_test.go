@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
@@ -39,15 +40,7 @@ func TestSotwRequest(t *testing.T) {
 		if err := got.unmarshal(slices.Clone(wire)); err != nil {
 			t.Fatal(err)
 		}
-		names := slices.Sorted(maps.Keys(got.names.set()))
-		slices.Sort(want.ResourceNames)
-		if unique := slices.Compact(want.ResourceNames); !slices.Equal(names, unique) {
-			t.Fatalf("names %q, want %q", names, unique)
-		}
-		want.ResourceNames = nil
-		if !proto.Equal(&got.rest, want) {
-			t.Fatalf("got %v, want %v", &got.rest, want)
-		}
+		sameRequest(t, &got, want)
 		for cut := range wire { // some cuts leave a whole request
 			part := &sotwRequest{seed: seed}
 			if err := part.unmarshal(wire[:cut]); err == nil {
@@ -56,6 +49,20 @@ func TestSotwRequest(t *testing.T) {
 				t.Fatalf("%x is refused: %v", wire[:cut], err)
 			}
 		}
+	}
+}
+
+// sameRequest compares a request with the same, read by protobuf.
+func sameRequest(t *testing.T, got *sotwRequest, want *discoveryv3.DiscoveryRequest) {
+	t.Helper()
+	names := slices.Sorted(maps.Keys(got.names.set()))
+	slices.Sort(want.ResourceNames)
+	if unique := slices.Compact(want.ResourceNames); !slices.Equal(names, unique) {
+		t.Fatalf("names %q, want %q", names, unique)
+	}
+	want.ResourceNames = nil
+	if !proto.Equal(&got.rest, want) {
+		t.Fatalf("got %v, want %v", &got.rest, want)
 	}
 }
 
@@ -71,4 +78,30 @@ func splitFields(t *testing.T, m proto.Message) (fields [][]byte) {
 		fields, wire = append(fields, wire[:n]), wire[n:]
 	}
 	return fields
+}
+
+// FuzzSotwRequest: whatever comes is taken as protobuf takes it, or refused.
+func FuzzSotwRequest(f *testing.F) {
+	whole, err := proto.Marshal(ask(endpoints, "alpha", "beta"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(whole)
+	f.Add([]byte{0x1a, 1, 'a', 0x0a, 1, 'v', 0x1a, 1, 'b', 0x1a, 0})
+	seed := maphash.MakeSeed()
+	f.Fuzz(func(t *testing.T, wire []byte) {
+		want := &discoveryv3.DiscoveryRequest{}
+		wantErr := proto.Unmarshal(wire, want)
+		got := sotwRequest{seed: seed}
+		if err := got.unmarshal(slices.Clone(wire)); (err == nil) != (wantErr == nil) {
+			if err == nil && strings.Contains(wantErr.Error(), "UTF-8") {
+				return // such a name is no resource's: it is asked for in vain
+			}
+			t.Fatalf("got %v, protobuf says %v", err, wantErr)
+		}
+		if wantErr != nil {
+			return
+		}
+		sameRequest(t, &got, want)
+	})
 }
