@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ambient22/ambient22/envoyconfig"
 	"github.com/ambient22/ambient22/internal/lab"
 )
 
@@ -42,6 +43,8 @@ func variantFlags(c *cobra.Command, o *labFlags) {
 	f := c.Flags()
 	f.StringVar(&o.Iptables, "iptables", lab.DefaultIptables, "what the nodes have: nft or legacy")
 	f.StringVar(&o.Tunnel, "tunnel", "geneve", "geneve, or vxlan as a stand-in for it (with --here)")
+	f.StringVar(&o.Profile, "profile", envoyconfig.Article.String(), "article, or hardened: what 2022 left open is closed")
+	f.StringVar(&o.Dialect, "dialect", envoyconfig.Istio116.String(), "how the ztunnels are served: istio-1.16 or upstream")
 	f.BoolVar(&o.here, "here", false, "run on this kernel, not in a machine")
 	f.DurationVar(&o.Timeout, "timeout", lab.DefaultTimeout, "for each step to become ready")
 	f.StringVar(&o.LogLevel, "log-level", "info", "of ambient-node and ztunnel")

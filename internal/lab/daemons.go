@@ -96,10 +96,13 @@ func (l *Lab) nodeFlags(node *topology.Node) []string {
 		"--node", node.Name, "--manifests", l.Manifests(),
 		"--state-dir", filepath.Join(l.Net.Dir, node.Host),
 		"--xds-socket", l.xdsSocket(node),
-		"--ca-dir", filepath.Join(l.Net.Dir, "ca"),
-		"--tunnel", l.Tunnel, "--log-level", l.LogLevel,
+		"--ca-dir", l.caDir(),
+		"--tunnel", l.Tunnel, "--profile", l.Profile, "--dialect", l.Dialect, "--log-level", l.LogLevel,
 	}
 }
+
+// caDir is where both node controllers have the mesh's CA.
+func (l *Lab) caDir() string { return filepath.Join(l.Net.Dir, "ca") }
 
 func (l *Lab) xdsSocket(node *topology.Node) string {
 	return filepath.Join(l.Net.Dir, node.Host, "xds.sock")

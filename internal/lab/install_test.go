@@ -53,7 +53,7 @@ func bare(t *testing.T, iptables string) *Lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := (&state{Iptables: o.Iptables, Tunnel: o.Tunnel, BinDir: o.BinDir}).write(l.Net.Dir); err != nil {
+	if err := o.state().write(l.Net.Dir); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Net.Build(context.Background(), topologies.Article()); err != nil {

@@ -53,7 +53,7 @@ func Open(o Options, p *Progress) (*Lab, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the lab %s: %w", o.Name, err)
 	}
-	o.Iptables, o.Tunnel, o.BinDir = s.Iptables, s.Tunnel, s.BinDir
+	o.Iptables, o.Tunnel, o.Profile, o.Dialect, o.BinDir = s.Iptables, s.Tunnel, s.Profile, s.Dialect, s.BinDir
 	return newLab(o, p)
 }
 
@@ -76,8 +76,7 @@ func Up(ctx context.Context, o Options, p *Progress) (*Lab, error) {
 	if err := l.free(); err != nil {
 		return nil, err
 	}
-	s := &state{Iptables: o.Iptables, Tunnel: o.Tunnel, BinDir: o.BinDir}
-	if err := s.write(l.Net.Dir); err != nil {
+	if err := o.state().write(l.Net.Dir); err != nil {
 		return l, err
 	}
 	return l, l.up(ctx)

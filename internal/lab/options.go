@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"time"
+
+	"github.com/ambient22/ambient22/envoyconfig"
 )
 
 // Options is how a lab is to be. Defaults fills what is empty.
@@ -18,6 +20,8 @@ type Options struct {
 	BinDir   string        // where ambientctl, ambient-node and ztunnel are
 	Iptables string        // nft or legacy: what the nodes have
 	Tunnel   string        // geneve, or vxlan as its stand-in
+	Profile  string        // article or hardened: what the node controllers put there and serve
+	Dialect  string        // istio-1.16 or upstream: how they word it
 	Timeout  time.Duration // for one step to become ready
 	LogLevel string        // of ambient-node and ztunnel
 }
@@ -44,6 +48,8 @@ func (o Options) Defaults() (Options, error) {
 	setDefault(&o.StateDir, DefaultStateDir)
 	setDefault(&o.Iptables, DefaultIptables)
 	setDefault(&o.Tunnel, "geneve")
+	setDefault(&o.Profile, envoyconfig.Article.String())
+	setDefault(&o.Dialect, envoyconfig.Istio116.String())
 	setDefault(&o.LogLevel, "info")
 	if o.Timeout == 0 {
 		o.Timeout = DefaultTimeout
@@ -70,8 +76,21 @@ func (o Options) Defaults() (Options, error) {
 	if o.Tunnel != "geneve" && o.Tunnel != "vxlan" {
 		errs = append(errs, fmt.Errorf("tunnel %q: geneve or vxlan", o.Tunnel))
 	}
+	if _, err := envoyconfig.ParseProfile(o.Profile); err != nil {
+		errs = append(errs, fmt.Errorf("profile %w", err))
+	}
+	if _, err := envoyconfig.ParseDialect(o.Dialect); err != nil {
+		errs = append(errs, fmt.Errorf("dialect %w", err))
+	}
 	return o, errors.Join(errs...)
 }
+
+// asInTheArticle reports whether the lab is in the form that the listings show.
+func (o Options) asInTheArticle() bool {
+	return o.Profile == envoyconfig.Article.String() && o.Dialect == envoyconfig.Istio116.String()
+}
+
+func (o Options) hardened() bool { return o.Profile == envoyconfig.Hardened.String() }
 
 func setDefault(s *string, value string) {
 	if *s == "" {

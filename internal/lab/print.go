@@ -18,32 +18,42 @@ func PrintReport(w io.Writer, r *Report) error {
 	fmt.Fprintf(w, "\nThe answer of %s (status %d, %.1f ms)\n\n%s\n", callURL, r.Proof.Call.Status,
 		float64(r.Proof.Call.Took.Microseconds())/1000, indent(r.Proof.Call.Body))
 	fmt.Fprintf(w, "What the packets of this call show\n")
-	for _, f := range r.Proof.Findings {
-		fmt.Fprintf(w, "\n[%s] %s\n%s\n", mark(f.OK), f.Title, indent(wrap(f.Text, reportWidth)))
-		for _, d := range f.Details {
-			fmt.Fprintf(w, "      %s\n", d)
-		}
-	}
+	printFindings(w, r.Proof.Findings)
 	if err := printCounters(w, r.Proof); err != nil {
 		return err
 	}
+	fmt.Fprintf(w, "\nWhat policies forbid, tried\n")
+	printFindings(w, r.Policies)
 	if len(r.Load) > 0 {
 		fmt.Fprintf(w, "\nLoad\n\n")
 		for _, l := range r.Load {
 			fmt.Fprintf(w, "[%s] %s: %s %s\n", mark(l.Error == ""), l.Name, l.Result, l.Error)
 		}
 	}
-	fmt.Fprintf(w, "\nThe article's listings, compared with what the lab printed\n\n")
-	if err := PrintListings(w, r.Listings); err != nil {
-		return err
+	if len(r.Listings) > 0 {
+		fmt.Fprintf(w, "\nThe article's listings, compared with what the lab printed\n\n")
+		if err := PrintListings(w, r.Listings); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(w, "\nThe article's listings show the profile article in the dialect istio-1.16, so they are not compared with this.\n")
 	}
 	where := "on this machine"
 	if r.Machine {
 		where = "in a QEMU machine"
 	}
-	_, err := fmt.Fprintf(w, "\nAll of it took %.1f s: %s tunnels and %s iptables under Linux %s %s.\n",
-		r.Seconds, r.Tunnel, r.Iptables, r.Kernel, where)
+	_, err := fmt.Fprintf(w, "\nAll of it took %.1f s: profile %s, dialect %s, %s tunnels and %s iptables under Linux %s %s.\n",
+		r.Seconds, r.Profile, r.Dialect, r.Tunnel, r.Iptables, r.Kernel, where)
 	return err
+}
+
+func printFindings(w io.Writer, findings []Finding) {
+	for _, f := range findings {
+		fmt.Fprintf(w, "\n[%s] %s\n%s\n", mark(f.OK), f.Title, indent(wrap(f.Text, reportWidth)))
+		for _, d := range f.Details {
+			fmt.Fprintf(w, "      %s\n", d)
+		}
+	}
 }
 
 func mark(ok bool) string {

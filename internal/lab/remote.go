@@ -109,7 +109,7 @@ func (r *Remote) Lab(ctx context.Context, s Streams, args ...string) (int, error
 // upFlags are the options that the command inside needs to bring the lab up.
 func (r *Remote) upFlags() []string {
 	return []string{
-		"--here", "--iptables", r.Iptables, "--tunnel", r.Tunnel,
+		"--here", "--iptables", r.Iptables, "--tunnel", r.Tunnel, "--profile", r.Profile, "--dialect", r.Dialect,
 		"--timeout", r.Timeout.String(), "--log-level", r.LogLevel,
 	}
 }

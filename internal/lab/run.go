@@ -17,23 +17,31 @@ import (
 type Report struct {
 	Iptables string           `json:"iptables"`
 	Tunnel   string           `json:"tunnel"`
+	Profile  string           `json:"profile"`
+	Dialect  string           `json:"dialect"`
 	Machine  bool             `json:"machine"` // it ran inside a QEMU machine
 	Kernel   string           `json:"kernel"`
 	Proof    *Proof           `json:"proof"`
-	Listings []listing.Result `json:"listings"`
+	Policies []Finding        `json:"policies"`
+	Listings []listing.Result `json:"listings,omitempty"` // only in the article's form
 	Load     []LoadResult     `json:"load,omitempty"`
 	Seconds  float64          `json:"seconds"`
 }
 
-// OK reports whether every listing is reproduced, all evidence is there, and
-// every load passed.
+// OK reports whether all evidence is there, every load passed, and every listing
+// is reproduced; another form than the article's is not compared with them.
 func (r *Report) OK() bool {
+	form := Options{Profile: r.Profile, Dialect: r.Dialect}
+	if form.asInTheArticle() && len(r.Listings) == 0 {
+		return false
+	}
 	for i := range r.Load {
 		if r.Load[i].Error != "" {
 			return false
 		}
 	}
-	return r.Proof != nil && r.Proof.OK() && len(r.Listings) > 0 && Reproduced(r.Listings) == len(r.Listings)
+	return r.Proof != nil && allOK(r.Proof.Findings) && len(r.Policies) > 0 && allOK(r.Policies) &&
+		Reproduced(r.Listings) == len(r.Listings)
 }
 
 // Run brings the lab up, makes the article's call, compares the listings, puts
@@ -57,7 +65,7 @@ func Run(ctx context.Context, o Options, load bool, p *Progress) (report *Report
 }
 
 func (l *Lab) run(ctx context.Context, load bool) (*Report, error) {
-	r := &Report{Iptables: l.Iptables, Tunnel: l.Tunnel}
+	r := &Report{Iptables: l.Iptables, Tunnel: l.Tunnel, Profile: l.Profile, Dialect: l.Dialect}
 	kernel, err := os.ReadFile("/proc/sys/kernel/osrelease")
 	if err != nil {
 		return nil, fmt.Errorf("reading the kernel's release: %w", err)
@@ -67,10 +75,16 @@ func (l *Lab) run(ctx context.Context, load bool) (*Report, error) {
 		return nil, l.explain(err)
 	}
 	l.progress.Step("%s called %s: status %d from %s", callerHost, callURL, r.Proof.Call.Status, r.Proof.Call.Remote)
-	if r.Listings, err = l.Verify(ctx); err != nil {
-		return nil, err
+	if l.asInTheArticle() {
+		if r.Listings, err = l.Verify(ctx); err != nil {
+			return nil, err
+		}
+		l.progress.Step("%d of %d listings are reproduced", Reproduced(r.Listings), len(r.Listings))
 	}
-	l.progress.Step("%d of %d listings are reproduced", Reproduced(r.Listings), len(r.Listings))
+	if r.Policies, err = l.Policies(ctx); err != nil {
+		return nil, l.explain(err)
+	}
+	l.progress.Step("what policies forbid was tried, %d ways", len(r.Policies))
 	if load {
 		if r.Load, err = l.Load(ctx); err != nil {
 			return nil, err

@@ -26,7 +26,13 @@ var ErrUp = errors.New("the lab is up already")
 type state struct {
 	Iptables string `json:"iptables"`
 	Tunnel   string `json:"tunnel"`
+	Profile  string `json:"profile"`
+	Dialect  string `json:"dialect"`
 	BinDir   string `json:"bin_dir"`
+}
+
+func (o Options) state() *state {
+	return &state{Iptables: o.Iptables, Tunnel: o.Tunnel, Profile: o.Profile, Dialect: o.Dialect, BinDir: o.BinDir}
 }
 
 func stateFile(dir string) string { return filepath.Join(dir, "state.json") }

@@ -103,6 +103,18 @@ func Containing(frames [][]byte, texts []string) []string {
 	return found
 }
 
+// Opened are the connections whose opening was captured, as flows from the one
+// who opens, in the order they first appear.
+func Opened(frames [][]byte) []Flow {
+	var first []segment
+	for _, s := range segments(frames) {
+		if s.tcp.SYN && !s.tcp.ACK {
+			first = append(first, s)
+		}
+	}
+	return flows(first)
+}
+
 // Peers are the addresses that TCP segments came from and went to, as flows with
 // payload, in the order they first appear.
 func Peers(frames [][]byte) []Flow {
