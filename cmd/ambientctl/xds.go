@@ -3,10 +3,9 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -77,14 +76,7 @@ prints those of one kind as a JSON list: sorted by name, field names as in a con
 same mesh gives the same text, so it can be kept and compared. The kind all prints an object with the lists of all kinds,
 which xds diff can hold against a whole config_dump.`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			text, err := o.render()
-			if err != nil {
-				return err
-			}
-			_, err = s.out.Write(text)
-			return err
-		},
+		RunE: func(*cobra.Command, []string) error { return o.render(s.out) },
 	}
 	o.register(c)
 	c.Flags().StringVar(&o.kind, "kind", "", "listeners, clusters, endpoints, extensions or all (required)")
@@ -92,41 +84,21 @@ which xds diff can hold against a whole config_dump.`,
 }
 
 // render builds the node's resources and prints those of one kind.
-func (o *renderFlags) render() ([]byte, error) {
+func (o *renderFlags) render(out io.Writer) error {
 	var fault error
 	if _, known := kinds(&envoyconfig.Resources{})[o.kind]; !known && o.kind != allKinds {
 		fault = fmt.Errorf("--kind: %q is none of listeners, clusters, endpoints, extensions and all", o.kind)
 	}
 	snapshot, options, err := o.load(fault)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	resources, err := envoyconfig.Build(snapshot, options)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if o.kind == allKinds {
-		return renderAll(resources)
+		return envoyconfig.RenderAll(out, resources)
 	}
-	return envoyconfig.Render(kinds(resources)[o.kind])
-}
-
-// renderAll prints the lists of all kinds as one object.
-func renderAll(r *envoyconfig.Resources) ([]byte, error) {
-	lists := map[string]json.RawMessage{}
-	for kind, resources := range kinds(r) {
-		text, err := envoyconfig.Render(resources)
-		if err != nil {
-			return nil, err
-		}
-		lists[kind] = text
-	}
-	var out bytes.Buffer
-	e := json.NewEncoder(&out)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	if err := e.Encode(lists); err != nil {
-		return nil, fmt.Errorf("rendering: %w", err)
-	}
-	return out.Bytes(), nil
+	return envoyconfig.RenderTo(out, kinds(resources)[o.kind])
 }
