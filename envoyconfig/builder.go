@@ -64,7 +64,9 @@ func (b *Builder) next(s *mesh.Snapshot, o Options) (*edition, error) {
 		return nil, err
 	}
 	for _, step := range []func() error{
-		m.staticClusters, m.tunnels, m.servicePorts, m.waypoints, m.inbound, m.outbound, m.extension,
+		m.tunnelListeners, m.inbound, m.outbound,
+		m.staticClusters, m.tunnelClusters, m.serviceClusters,
+		m.serviceEndpoints, m.waypoints, m.extension,
 	} {
 		if err := step(); err != nil {
 			return nil, err

@@ -40,9 +40,9 @@ type maker struct {
 	leaf      *builder
 	old, next *edition
 
-	// From the old edition to the next. A caller with another certificate is only
-	// certified's concern.
-	identities, callers, certified carried
+	// From the old edition to the next. Whether a caller has a waypoint matters to
+	// bound only, and its certificate to certified.
+	identities, callers, bound, certified carried
 }
 
 // newMaker begins an edition. old is nil for the first.
@@ -68,6 +68,9 @@ func newMaker(old *edition, v *view, o Options) (*maker, error) {
 	sameIdentity := func(a, b caller) bool { return a.identity == b.identity }
 	m.identities = carry(old.order.identities, m.next.order.identities, sameIdentity)
 	m.callers = carry(old.order.callers, m.next.order.callers, sameIdentity)
+	m.bound = carry(old.order.callers, m.next.order.callers, func(a, b caller) bool {
+		return a.identity == b.identity && a.waypoint == b.waypoint
+	})
 	m.certified = carry(old.order.callers, m.next.order.callers, func(a, b caller) bool {
 		return a.identity == b.identity && a.secret == b.secret
 	})

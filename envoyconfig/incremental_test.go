@@ -21,6 +21,9 @@ func TestIncremental(t *testing.T) {
 	for seed := range uint64(30) {
 		random := rand.New(rand.NewPCG(seed, 23))
 		m := meshInMotion{random: random, pods: random.IntN(25), services: random.IntN(12)}
+		if seed%10 == 0 {
+			m.pods, m.services = 200, 60 // enough for several chunks
+		}
 		m.now = randomMesh(random, 1+random.IntN(3), m.pods, m.services)
 		options := envoyconfig.Options{
 			Node:    "node-0",
@@ -149,7 +152,9 @@ func (m *meshInMotion) podComes(s *mesh.Snapshot) {
 	m.pods++
 }
 
-func (m *meshInMotion) without(pods []mesh.Workload) []mesh.Workload { return withoutOne(m.random, pods) }
+func (m *meshInMotion) without(pods []mesh.Workload) []mesh.Workload {
+	return withoutOne(m.random, pods)
+}
 
 func withoutOne[E any](random *rand.Rand, list []E) []E {
 	if len(list) == 0 {

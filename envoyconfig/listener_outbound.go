@@ -22,41 +22,39 @@ func (b *builder) outboundListener(chains []*listenerv3.FilterChain, sources onM
 	return l
 }
 
-// callerChains are all chains of one caller.
-func (b *builder) callerChains(c *caller) []*listenerv3.FilterChain {
-	chains := b.serviceChains(c)
-	chains = append(chains, b.podChains(c)...)
-	return append(chains, b.waypointChains(c)...)
-}
-
-// serviceChains lead one caller to every service that has an address to call and
-// no waypoint on the way.
-func (b *builder) serviceChains(c *caller) []*listenerv3.FilterChain {
+// chainsTo lead one caller to some goals, as far as no waypoint is on the way.
+func (b *builder) chainsTo(c *caller, goals []goal) []*listenerv3.FilterChain {
 	var chains []*listenerv3.FilterChain
-	for _, s := range b.view.virtual {
-		if c.hop(s.waypoint, hopService).kind != hopService {
-			continue
-		}
-		for i := range s.Ports {
-			chains = append(chains, b.serviceChain(serviceName(c.identity, s.Service, &s.Ports[i])))
+	for _, g := range goals {
+		if g.service != nil {
+			chains = append(chains, b.serviceChains(c, g.service)...)
+		} else {
+			chains = append(chains, b.podChains(c, g.pod)...)
 		}
 	}
 	return chains
 }
 
-// podChains lead one caller to every pod that is called by its own address, with
-// no waypoint on the way.
-func (b *builder) podChains(c *caller) []*listenerv3.FilterChain {
+// serviceChains lead one caller to every port of a service.
+func (b *builder) serviceChains(c *caller, s *virtual) []*listenerv3.FilterChain {
+	if c.hop(s.waypoint, hopService).kind != hopService {
+		return nil
+	}
 	var chains []*listenerv3.FilterChain
-	for _, d := range b.view.destinations {
-		h := c.hop(d.waypoint, d.direct)
-		if h.waypoint != "" {
-			continue
-		}
-		cluster, tunnel := h.kind.podCluster(c.identity)
-		chains = append(chains, b.podChain(podChainName(c.identity, d.ip), cluster, tunnel))
+	for i := range s.Ports {
+		chains = append(chains, b.serviceChain(serviceName(c.identity, s.Service, &s.Ports[i])))
 	}
 	return chains
+}
+
+// podChains lead one caller to a pod that is called by its own address.
+func (b *builder) podChains(c *caller, d destination) []*listenerv3.FilterChain {
+	h := c.hop(d.waypoint, d.direct)
+	if h.waypoint != "" {
+		return nil
+	}
+	cluster, tunnel := h.kind.podCluster(c.identity)
+	return []*listenerv3.FilterChain{b.podChain(podChainName(c.identity, d.ip), cluster, tunnel)}
 }
 
 // waypointChains lead one caller to the waypoints that stand in front of

@@ -8,58 +8,28 @@ import (
 
 	matcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/ambient22/ambient22/envoyconfig/internal/wire"
 )
 
 // outboundListener is the listener for what the pods of this node send. It is by
 // far the largest resource: each caller has a chain to every service and pod, and
-// as many ways in the matcher. They are the same for all callers but for the
-// caller's name, so they are built once for anyCaller and written for each.
+// as many ways in the matcher.
 type outboundListener struct {
-	where    destinations
-	forms    [2]*callerForms // of callers without and with a waypoint, nil until there is one
-	blocks   map[string]*callerBlock
-	sources  []source
-	resource *Resource
-}
-
-// destinations are what the ways of all callers are made from.
-type destinations struct {
-	pods     []destination
-	services []virtual
-	crossed  []string
-	direct   bool
-}
-
-// callerForms are all chains and all ways of any caller.
-type callerForms struct{ chains, ways *wire.Template }
-
-// callerBlock is what they make for one.
-type callerBlock struct {
-	waypoint     bool
-	chains, ways wire.Parts
+	goals        []goal
+	crossed      []string
+	direct       bool
+	chains, ways []*chunk // the chains in the order of the goals, the ways in that of their texts
+	waypoints    []*chunk // the one with the chains to waypoints, if there are any
+	sources      []source
+	resource     *Resource
 }
 
 // source is one address of this node, and who is behind it.
-type source struct{ ip, identity string }
-
-func (d *destinations) equal(other *destinations) bool {
-	return d.direct == other.direct && slices.Equal(d.crossed, other.crossed) &&
-		slices.Equal(d.pods, other.pods) && slices.EqualFunc(d.services, other.services, sameService)
-}
-
-// sameService compares what a caller's ways show of a service.
-func sameService(a, b virtual) bool {
-	if a.VIP != b.VIP || a.waypoint != b.waypoint || a.Name != b.Name || a.Namespace != b.Namespace || len(a.Ports) != len(b.Ports) {
-		return false
-	}
-	for i := range a.Ports {
-		if a.Ports[i].Number != b.Ports[i].Number || a.Ports[i].Name != b.Ports[i].Name {
-			return false
-		}
-	}
-	return true
+type source struct {
+	ip     string
+	caller int // among all callers
 }
 
 // outboundForms adds the frame of the listener and of a source. Their own ways are
@@ -75,113 +45,107 @@ func (b *builder) outboundForms(f *forms) error {
 	return err
 }
 
-// callerForms builds everything that a caller sees.
-func (b *builder) callerForms(waypoint bool) (*callerForms, error) {
-	c := anyCaller()
-	c.waypoint = waypoint
-	chains := b.callerChains(c)
-	for _, chain := range chains {
-		if err := b.check(chain); err != nil {
-			return nil, err
-		}
-	}
-	var f callerForms
-	var err error
-	if f.chains, err = wire.Compile(&listenerv3.Listener{FilterChains: chains}); err != nil {
-		return nil, err
-	}
-	f.ways, err = b.template(matchMap(b.callerWays(c)))
-	return &f, err
-}
-
 // outbound makes the listener.
 func (m *maker) outbound() error {
 	old, now := &m.old.outbound, &m.next.outbound
-	v := m.view
-	now.where = destinations{pods: v.destinations, services: v.virtual, crossed: v.crossed, direct: v.direct}
-	blocks := old.blocks
-	if old.where.equal(&now.where) {
-		now.forms = old.forms
-	} else {
-		blocks = nil
-	}
-	made, err := m.callerBlocks(blocks, now)
-	if err != nil {
+	if err := m.outboundChunks(old, now); err != nil {
 		return err
 	}
-	for _, w := range v.sources {
-		now.sources = append(now.sources, source{ip: w.IP.String(), identity: v.identity(w)})
-	}
-	slices.SortFunc(now.sources, func(a, b source) int { return cmp.Compare(a.ip, b.ip) })
-	if made == 0 && len(old.blocks) == len(now.blocks) && slices.Equal(old.sources, now.sources) && old.resource != nil {
+	m.sources(now)
+	if old.resource != nil && m.bound == nil && slices.Equal(old.sources, now.sources) &&
+		slices.Equal(old.chains, now.chains) && slices.Equal(old.ways, now.ways) && slices.Equal(old.waypoints, now.waypoints) {
 		now.resource = old.resource
 		return nil
 	}
-	now.resource, err = m.outboundListener(now)
-	if err == nil {
-		now.resource = kept(old.resource, now.resource)
-	}
-	return err
-}
-
-// callerBlocks makes what callers see, where it is not among the old blocks, and
-// returns for how many it did.
-func (m *maker) callerBlocks(old map[string]*callerBlock, now *outboundListener) (made int, err error) {
-	now.blocks = make(map[string]*callerBlock, len(m.view.callers))
-	var missing []*caller
-	for i := range m.view.callers {
-		c := &m.view.callers[i]
-		if block := old[c.identity]; block != nil && block.waypoint == c.waypoint {
-			now.blocks[c.identity] = block
-			continue
-		}
-		missing = append(missing, c)
-		if now.forms[formOf(c)] == nil {
-			if now.forms[formOf(c)], err = m.leaf.callerForms(c.waypoint); err != nil {
-				return 0, err
-			}
-		}
-	}
-	blocks := make([]*callerBlock, len(missing))
-	err = each(len(missing), func(w *wire.Writer, i int) error {
-		c := missing[i]
-		f := now.forms[formOf(c)]
-		f.chains.Write(w, c.identity)
-		w.Cut()
-		f.ways.Write(w, c.identity)
-		pieces, err := w.Finish()
-		if err == nil {
-			blocks[i] = &callerBlock{waypoint: c.waypoint, chains: pieces[0], ways: pieces[1]}
-		}
+	var err error
+	if now.resource, err = m.outboundResource(now); err != nil {
 		return err
-	})
-	for i, c := range missing {
-		now.blocks[c.identity] = blocks[i]
 	}
-	return len(missing), err
+	now.resource = kept(old.resource, now.resource)
+	return nil
 }
 
-func formOf(c *caller) int {
-	if c.waypoint {
-		return 1
+// outboundChunks makes what all callers see.
+func (m *maker) outboundChunks(old, now *outboundListener) error {
+	now.goals, now.crossed, now.direct = m.view.goals(), m.view.crossed, m.view.direct
+	var err error
+	if sameGoals(old.goals, now.goals) {
+		now.chains, now.ways = slices.Clone(old.chains), slices.Clone(old.ways)
+		if err = m.fillChunks(now.chains, m.chainsTo); err != nil {
+			return err
+		}
+		if err = m.fillChunks(now.ways, m.waysTo); err != nil {
+			return err
+		}
+	} else {
+		if now.chains, err = m.chunks(old.chains, chunks(now.goals), m.chainsTo); err != nil {
+			return err
+		}
+		if now.ways, err = m.chunks(old.ways, chunks(byText(now.goals)), m.waysTo); err != nil {
+			return err
+		}
 	}
-	return 0
+	now.waypoints = []*chunk{{}}
+	if len(old.waypoints) == 1 && old.direct == now.direct && slices.Equal(old.crossed, now.crossed) {
+		now.waypoints[0] = old.waypoints[0]
+	}
+	return m.fillChunks(now.waypoints, m.chainsToWaypoints)
 }
 
-// outboundListener puts the callers' blocks into the listener. Pods of one identity
+// chainsTo are any caller's chains to some goals.
+func (m *maker) chainsTo(c *caller, goals []goal) (proto.Message, error) {
+	return m.chainFields(m.leaf.chainsTo(c, goals))
+}
+
+// chainsToWaypoints are any caller's chains to waypoints.
+func (m *maker) chainsToWaypoints(c *caller, _ []goal) (proto.Message, error) {
+	return m.chainFields(m.leaf.waypointChains(c))
+}
+
+// chainFields are chains as a listener holds them.
+func (m *maker) chainFields(chains []*listenerv3.FilterChain) (proto.Message, error) {
+	for _, chain := range chains {
+		if err := m.leaf.check(chain); err != nil {
+			return nil, err
+		}
+	}
+	return &listenerv3.Listener{FilterChains: chains}, nil
+}
+
+// waysTo are any caller's ways to some goals, as the matcher holds them.
+func (m *maker) waysTo(c *caller, goals []goal) (proto.Message, error) {
+	ways := matchMap(m.leaf.waysTo(c, goals))
+	return ways, m.leaf.check(ways)
+}
+
+// sources lists who is behind the addresses of this node, in the matcher's order.
+func (m *maker) sources(o *outboundListener) {
+	at := make(map[string]int, len(m.next.order.callers))
+	for i := range m.next.order.callers {
+		at[m.next.order.callers[i].identity] = i
+	}
+	for _, w := range m.view.sources {
+		o.sources = append(o.sources, source{ip: w.IP.String(), caller: at[m.view.identity(w)]})
+	}
+	slices.SortFunc(o.sources, func(a, b source) int { return cmp.Compare(a.ip, b.ip) })
+}
+
+// outboundResource puts the callers' blocks into the listener. Pods of one identity
 // go the same ways, and share them.
-func (m *maker) outboundListener(o *outboundListener) (*Resource, error) {
+func (m *maker) outboundResource(o *outboundListener) (*Resource, error) {
 	if len(o.sources) == 0 {
 		l := m.leaf.outboundListener(nil, nil)
 		return m.leaf.resource(l.Name, l)
 	}
 	var chains []wire.Parts
-	for i := range m.view.callers {
-		chains = append(chains, o.blocks[m.view.callers[i].identity].chains)
+	for i := range m.next.order.callers {
+		chains = appendBlocks(chains, o.chains, i)
+		chains = appendBlocks(chains, o.waypoints, i)
 	}
 	var w wire.Writer
 	for _, s := range o.sources {
-		m.next.forms.source.WriteAround(&w, [][]wire.Parts{{o.blocks[s.identity].ways}}, s.ip)
+		ways := appendBlocks(nil, o.ways, s.caller)
+		m.next.forms.source.WriteAround(&w, [][]wire.Parts{ways}, s.ip)
 		w.Cut()
 	}
 	sources, err := w.Finish()
@@ -189,6 +153,14 @@ func (m *maker) outboundListener(o *outboundListener) (*Resource, error) {
 		return nil, err
 	}
 	return listener(OutboundListener, m.next.forms.outbound, chains, sources)
+}
+
+// appendBlocks appends what one caller has in each chunk.
+func appendBlocks(list []wire.Parts, chunks []*chunk, caller int) []wire.Parts {
+	for _, c := range chunks {
+		list = append(list, c.blocks[caller])
+	}
+	return list
 }
 
 func matchMap(branches onMatches) *matcherv3.Matcher_MatcherTree_MatchMap {

@@ -31,48 +31,51 @@ func (b *builder) endpointsForm(p servicePort, reached []reach) (form, error) {
 	return own.form(name, b.endpoints(name, caller, b.targets(reached)), 1)
 }
 
-// servicePorts makes the rows of every service port.
-func (m *maker) servicePorts() error {
-	ports := m.next.order.ports
-	all := make([]*portRows, len(ports))
-	err := each(len(ports), func(w *wire.Writer, i int) error {
-		var err error
-		all[i], err = m.servicePort(w, ports[i])
-		return err
+// serviceClusters makes the clusters of every service port.
+func (m *maker) serviceClusters() error {
+	order := &m.next.order
+	m.next.ports = make(map[string]*portRows, len(order.ports))
+	for _, p := range order.ports {
+		m.next.ports[p.name] = &portRows{}
+	}
+	return each(len(order.ports), func(w *wire.Writer, i int) error {
+		p := order.ports[i]
+		now := m.next.ports[p.name]
+		var gaps []int
+		now.clusters, gaps = carryOver(m.identities, m.old.portRows(p).clusters, len(order.identities))
+		return fill(w, m.next.forms.service.bind(p.name), now.clusters, gaps, order.identities, nil)
 	})
-	if err != nil {
-		return err
-	}
-	m.next.ports = make(map[string]*portRows, len(ports))
-	for i, p := range ports {
-		m.next.ports[p.name] = all[i]
-	}
-	return nil
 }
 
-func (m *maker) servicePort(w *wire.Writer, p servicePort) (*portRows, error) {
-	identities := m.next.order.identities
-	now := &portRows{reached: m.view.reached(p.port)}
-	old := m.old.ports[p.name]
-	if old == nil {
-		old = &portRows{}
+// serviceEndpoints makes the endpoints of every service port. They go by the names
+// of the clusters.
+func (m *maker) serviceEndpoints() error {
+	order := &m.next.order
+	return each(len(order.ports), func(w *wire.Writer, i int) error {
+		p := order.ports[i]
+		old, now := m.old.portRows(p), m.next.ports[p.name]
+		now.reached = m.view.reached(p.port)
+		was := old.endpoints
+		if !slices.Equal(old.reached, now.reached) {
+			was = nil
+		}
+		var gaps []int
+		now.endpoints, gaps = carryOver(m.identities, was, len(order.identities))
+		if len(gaps) == 0 {
+			return nil
+		}
+		f, err := m.leaf.endpointsForm(p, now.reached)
+		if err != nil {
+			return err
+		}
+		return fill(w, f, now.endpoints, gaps, order.identities, now.clusters)
+	})
+}
+
+// portRows are those of one service port, empty where it has none.
+func (e *edition) portRows(p servicePort) *portRows {
+	if rows := e.ports[p.name]; rows != nil {
+		return rows
 	}
-	var gaps []int
-	now.clusters, gaps = m.identities.row(old.clusters, len(identities))
-	if err := fill(w, m.next.forms.service.bind(p.name), now.clusters, gaps, identities, nil); err != nil {
-		return nil, err
-	}
-	was := old.endpoints
-	if !slices.Equal(old.reached, now.reached) {
-		was = nil
-	}
-	now.endpoints, gaps = m.identities.row(was, len(identities))
-	if len(gaps) == 0 {
-		return now, nil
-	}
-	f, err := m.leaf.endpointsForm(p, now.reached)
-	if err != nil {
-		return nil, err
-	}
-	return now, fill(w, f, now.endpoints, gaps, identities, now.clusters)
+	return &portRows{}
 }

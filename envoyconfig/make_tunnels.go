@@ -32,14 +32,17 @@ func (b *builder) tunnelForms(f *forms) error {
 	return nil
 }
 
-// tunnels makes what each identity opens tunnels by.
-func (m *maker) tunnels() error {
-	var err error
-	t := &m.next.tunnels
-	if t.listeners, err = rows(m.next.forms.tunnelListeners, m.old.tunnels.listeners, m.identities, m.next.order.identities); err != nil {
-		return err
-	}
-	t.clusters, err = rows(m.next.forms.tunnelClusters, m.old.tunnels.clusters, m.certified, m.next.order.callers)
+// tunnelListeners makes the internal listeners of each identity of the mesh.
+func (m *maker) tunnelListeners() (err error) {
+	now, old := &m.next.tunnels, &m.old.tunnels
+	now.listeners, err = rows(m.next.forms.tunnelListeners, old.listeners, m.identities, m.next.order.identities)
+	return err
+}
+
+// tunnelClusters makes the clusters that each caller opens tunnels by.
+func (m *maker) tunnelClusters() (err error) {
+	now, old := &m.next.tunnels, &m.old.tunnels
+	now.clusters, err = rows(m.next.forms.tunnelClusters, old.clusters, m.certified, m.next.order.callers)
 	return err
 }
 
@@ -52,7 +55,7 @@ func rows(forms []form, old [][]*Resource, c carried, callers []caller) ([][]*Re
 		if i < len(old) {
 			was = old[i]
 		}
-		row, gaps := c.row(was, len(callers))
+		row, gaps := carryOver(c, was, len(callers))
 		if err := fill(&w, f, row, gaps, callers, nil); err != nil {
 			return nil, err
 		}

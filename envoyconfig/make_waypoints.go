@@ -56,8 +56,8 @@ func (m *maker) waypoint(v *waypoint) (*waypointRows, error) {
 		was = nil
 	}
 	var gaps, endpointGaps []int
-	now.clusters, gaps = m.certified.row(old.clusters, len(callers))
-	now.endpoints, endpointGaps = m.callers.row(was, len(callers))
+	now.clusters, gaps = carryOver(m.certified, old.clusters, len(callers))
+	now.endpoints, endpointGaps = carryOver(m.callers, was, len(callers))
 	if len(gaps)+len(endpointGaps) > 0 {
 		pair := m.leaf.serverWaypoint(anyCaller(), v)
 		cluster, err := m.leaf.form(pair.cluster.Name, pair.cluster, 2)

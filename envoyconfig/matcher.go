@@ -39,23 +39,23 @@ func (b *builder) byDestination(ways onMatches) *matcherv3.Matcher_OnMatch {
 	return toMatcher(exactMatch(b.addressInput, ways))
 }
 
-// callerWays know every pod and every service address. They lead at least to the
-// caller itself.
-func (b *builder) callerWays(c *caller) onMatches {
-	v := b.view
-	to := make(onMatches, len(v.destinations)+len(v.virtual))
-	for _, d := range v.destinations {
-		to[d.ip.String()] = b.toChain(c.hop(d.waypoint, d.direct).podChainName(c, d.ip))
-	}
-	for _, s := range v.virtual {
-		to[s.VIP.String()] = b.byPort(c, s)
+// waysTo know the chain to each goal, and below a service's address the one to each
+// port.
+func (b *builder) waysTo(c *caller, goals []goal) onMatches {
+	to := make(onMatches, len(goals))
+	for _, g := range goals {
+		if g.service != nil {
+			to[g.text] = b.byPort(c, g.service)
+		} else {
+			to[g.text] = b.toChain(c.hop(g.pod.waypoint, g.pod.direct).podChainName(c, g.pod.ip))
+		}
 	}
 	return to
 }
 
 // byPort knows the ports of a service. They stay apart even where all lead to one
 // waypoint: a port that the service does not have takes the default chain.
-func (b *builder) byPort(c *caller, s virtual) *matcherv3.Matcher_OnMatch {
+func (b *builder) byPort(c *caller, s *virtual) *matcherv3.Matcher_OnMatch {
 	h := c.hop(s.waypoint, hopService)
 	ports := make(onMatches, len(s.Ports))
 	for i := range s.Ports {

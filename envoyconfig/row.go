@@ -39,13 +39,13 @@ func carry(old, now []caller, same func(a, b caller) bool) carried {
 	return c
 }
 
-// row is the old row as the new list has it, with gaps, and which these are. An
-// old row of another list, or none, is all gaps.
-func (c carried) row(old []*Resource, size int) (row []*Resource, gaps []int) {
+// carryOver is the old row as the new list has it, with gaps, and which these are.
+// Where there is no old row, it is all gaps.
+func carryOver[E any](c carried, old []E, size int) (row []E, gaps []int) {
 	if c == nil && len(old) == size {
 		return old, nil
 	}
-	row = make([]*Resource, size)
+	row = make([]E, size)
 	for i := range row {
 		if c != nil && c[i] >= 0 && c[i] < len(old) {
 			row[i] = old[c[i]]

@@ -58,7 +58,8 @@ type item struct {
 func (t *Template) Write(w *Writer, texts ...string) { t.WriteAround(w, nil, texts...) }
 
 // WriteAround is Write for a template with splices: each is replaced by the
-// pieces given for it, any number of them.
+// pieces given for it, any number of them. They must stay as they are until
+// w.Finish.
 func (t *Template) WriteAround(w *Writer, splices [][]Parts, texts ...string) {
 	if !t.accepts(w, splices, texts) {
 		return
@@ -128,3 +129,6 @@ func (t *Template) measure(sizes []int, splices [][]Parts, texts []string) []int
 	}
 	return sizes
 }
+
+// Empty reports whether the template writes nothing, and so has no holes.
+func (t *Template) Empty() bool { return len(t.ops) == 0 }

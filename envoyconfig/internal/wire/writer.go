@@ -21,8 +21,8 @@ type segment struct {
 	refer *Parts
 }
 
-// Refer puts a finished piece, which must stay as it is, at the end of the current
-// one.
+// Refer puts a finished piece, which must stay where and as it is until Finish, at
+// the end of the current one.
 func (w *Writer) Refer(p *Parts) {
 	if p.Size == 0 {
 		return
