@@ -54,3 +54,13 @@ func TestRejectTextWithoutRoom(t *testing.T) {
 	}
 	r.conn.Close()
 }
+
+// A refused request can be told from one that was acted upon.
+func TestRefuse(t *testing.T) {
+	p := newPair(t, Config{}, Config{}, func(_ context.Context, r *Request) { r.Refuse() })
+	_, err := p.client.Connect(t.Context(), "a:1", nil)
+	var unprocessed *UnprocessedError
+	if !errors.As(err, &unprocessed) {
+		t.Errorf("got %v", err)
+	}
+}

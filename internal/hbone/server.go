@@ -212,6 +212,10 @@ func (r *Request) RejectText(status int, header []hpack.HeaderField, body string
 	return nil
 }
 
+// Refuse hands the request back with REFUSED_STREAM: nothing was done for it, and
+// the client may send it once more over another connection.
+func (r *Request) Refuse() { r.s.Reset(http2.ErrCodeRefusedStream) }
+
 // respond sends the final response; body is for one that ends the stream.
 func (s *Stream) respond(status int, header []hpack.HeaderField, end bool, body string) error {
 	if err := checkOutgoing(header); err != nil {

@@ -12,8 +12,15 @@
 //
 // It differs from Envoy on purpose in this: it is not ready before the first
 // configuration came, however long that takes; connections of a changed or
-// removed listener are not cut off after a drain time; tunnels have neither a
-// route timeout nor a stream idle timeout; connections that carry tunnels are
-// opened from the proxy's own address, whatever original_src says, because they
-// are shared by many sources.
+// removed listener take no new requests but are not cut off after a drain time;
+// tunnels have neither a route timeout nor a stream idle timeout; connections that
+// carry tunnels are opened from the proxy's own address, whatever original_src
+// says, because they are shared by many sources.
+//
+// In deciding who may connect it is stricter than Envoy: network RBAC filters are
+// asked before the upstream connection is opened and not with the first byte, so
+// that nobody who stays silent gets to a server that speaks first; the remote_ip of
+// a request is that of its connection, whatever x-forwarded-for says; a certificate
+// is needed to match any principal, also the one that is left out; and a header
+// that names a tunnel's target must be there once, in the one usual form.
 package proxy

@@ -5,11 +5,13 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/net/http2/hpack"
@@ -275,5 +277,36 @@ func TestHolesOfEveryForm(t *testing.T) {
 			d.b.logged("rbac_access_denied_matched_policy[mtls-strict]")
 			d.b.logged("rbac_access_denied_matched_policy[ns[default]-policy[no-81]-rule[0]]")
 		}
+	})
+}
+
+// A policy counts for callers whose tunnels stand already, and from the next
+// request on; what is open goes on.
+func TestNewPolicyMeetsOldTunnels(t *testing.T) {
+	forms(t, func(t *testing.T, f form) {
+		d := deploy(t, everyWay(), f, f)
+		serve(t, d.productpage, "10.4.3.20:9080", echo)
+		old := talk(t, d.sleep, "10.8.14.226:9080")
+		s := everyWay()
+		s.Policies = []mesh.AuthorizationPolicy{{Namespace: "default", Name: "nobody", Rules: []mesh.Rule{{
+			From: []mesh.Source{{Principals: []string{"cluster.local/ns/default/sa/nobody"}}}}}}}
+		for _, c := range d.controllers {
+			c.set(s)
+		}
+		d.b.until("the policy is in force", func(st *status) bool { return st.Stats["listener_manager.lds.update_success"] >= 2 })
+		if _, err := ask(t, d.sleep, "10.8.14.226:9080", "x"); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("a forbidden caller: %v", err)
+		}
+		say(t, old)
+		for _, c := range d.controllers {
+			c.set(everyWay())
+		}
+		d.b.until("the policy is gone", func(st *status) bool { return st.Stats["listener_manager.lds.update_success"] >= 3 })
+		mustAsk(t, d.sleep, "10.8.14.226:9080", "allowed again")
+		say(t, old)
+		// Of the connections only that with the old stream and the newest are left.
+		d.b.untilStat("http.inbound_hcm.downstream_cx_http2_active", 2)
+		old.CloseWrite()
+		d.b.untilStat("http.inbound_hcm.downstream_cx_http2_active", 1)
 	})
 }

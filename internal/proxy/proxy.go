@@ -77,13 +77,12 @@ func New(b *bootstrapv3.Bootstrap, o Options) (*Proxy, error) {
 	p.clusters = upstream.NewManager(p.secrets, o.Stats)
 	p.manager = newManager(p)
 	p.listeners = listener.NewSet(listener.Options{
-		Logger:     o.Logger,
-		AccessLog:  p.access.write,
-		Clusters:   p.clusters,
-		Workloads:  p.manager.workloads,
-		Stats:      o.Stats,
-		ClusterID:  control.clusterID,
-		DrainAfter: o.Drain,
+		Logger:    o.Logger,
+		AccessLog: p.access.write,
+		Clusters:  p.clusters,
+		Workloads: p.manager.workloads,
+		Stats:     o.Stats,
+		ClusterID: control.clusterID,
 	})
 	p.clusters.SetInternalDialer(p.listeners.Dial)
 	p.ads = adsclient.New(adsclient.Config{

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	xdstypev3 "github.com/cncf/xds/go/xds/type/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -74,6 +75,9 @@ func (l *Listener) FindChain(src, dst netip.AddrPort) *FilterChain {
 	}
 	return l.fallback
 }
+
+// Has reports whether the chain is one of the listener's.
+func (l *Listener) Has(chain *FilterChain) bool { return slices.Contains(l.all, chain) }
 
 // Secrets are the secrets that the listener's chains need, each once.
 func (l *Listener) Secrets() []SecretRef {

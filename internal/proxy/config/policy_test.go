@@ -278,9 +278,9 @@ func (a *attempt) request(s *mesh.Snapshot, pod *mesh.Workload, tunnel bool) rba
 }
 
 func TestPoliciesMeanWhatTheySay(t *testing.T) {
-	rounds := 300
+	rounds := 150
 	if testing.Short() {
-		rounds = 50
+		rounds = 40
 	}
 	for _, profile := range []envoyconfig.Profile{envoyconfig.Article, envoyconfig.Hardened} {
 		for _, dialect := range []envoyconfig.Dialect{envoyconfig.Istio116, envoyconfig.Upstream} {

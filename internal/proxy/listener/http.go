@@ -36,9 +36,19 @@ func (c *connection) serveHTTP(chain *config.FilterChain, r *record) {
 	limits := chain.HTTP.HTTP2
 	cfg := hbone.Config{
 		MaxStreams: limits.MaxStreams, StreamWindow: limits.StreamWindow, ConnWindow: limits.ConnWindow,
-		KeepAlive: serverKeepAlive, DrainTimeout: set.o.DrainAfter,
+		// At the end of the set its own patience counts.
+		KeepAlive: serverKeepAlive, DrainTimeout: -1,
 	}
-	err := hbone.Serve(set.ctx, conn, cfg, h.handle)
+	ctx, leave := c.listener.enter(c, chain)
+	defer leave()
+	err := hbone.Serve(ctx, conn, cfg, func(request context.Context, req *hbone.Request) {
+		if ctx.Err() != nil {
+			// It crossed our GOAWAY on the way. Another connection will take it.
+			req.Refuse()
+			return
+		}
+		h.handle(request, req)
+	})
 	c.listener.log().Debug("tunnel connection ended", "remote", c.remoteText(), "local", c.localText(), "error", err)
 }
 

@@ -24,13 +24,12 @@ import (
 
 // Options are what all listeners share.
 type Options struct {
-	Logger     *slog.Logger
-	AccessLog  func(line []byte) // takes one finished line; must not keep it
-	Clusters   *upstream.Manager
-	Workloads  func(name string) *config.Workloads // nil while that extension is missing
-	Stats      *stats.Registry
-	ClusterID  string // of this mesh, as baggage names it
-	DrainAfter time.Duration
+	Logger    *slog.Logger
+	AccessLog func(line []byte) // takes one finished line; must not keep it
+	Clusters  *upstream.Manager
+	Workloads func(name string) *config.Workloads // nil while that extension is missing
+	Stats     *stats.Registry
+	ClusterID string // of this mesh, as baggage names it
 }
 
 // Set is all listeners at work.
@@ -58,10 +57,11 @@ func NewSet(o Options) *Set {
 
 // active is one listener at work.
 type active struct {
-	set    *Set
-	socket net.Listener // nil: internal
-	config atomic.Pointer[bound]
-	stats  *listenerStats
+	set     *Set
+	socket  net.Listener // nil: internal
+	config  atomic.Pointer[bound]
+	stats   *listenerStats
+	tunnels tunnels
 }
 
 // bound is a configuration with the secrets it uses.
@@ -118,6 +118,7 @@ func (s *Set) Put(l *config.Listener, socket *Socket, secrets []*secret.Entry) e
 	old := s.byName[l.Name]
 	if old != nil && (l.Internal() && old.config.Load().Internal() || sameSocket(old.config.Load().Listener, l)) {
 		old.config.Store(b)
+		old.drainChanged()
 		return nil
 	}
 	if old != nil {
@@ -163,6 +164,7 @@ func (s *Set) Remove(name string) {
 func (s *Set) remove(a *active) {
 	l := a.config.Load()
 	delete(s.byName, l.Name)
+	a.drainAll()
 	if a.socket != nil {
 		delete(s.byAddr, l.Addr)
 		a.socket.Close()

@@ -53,7 +53,16 @@ func All(rules []Rule) Rule {
 
 // OneOf fits where at least one of the rules does.
 func OneOf(rules []Rule) Rule {
-	return func(r *Request) bool { return slices.ContainsFunc(rules, func(rule Rule) bool { return rule(r) }) }
+	return func(r *Request) bool { return oneOf(rules, r) }
+}
+
+func oneOf(rules []Rule, r *Request) bool {
+	for _, rule := range rules {
+		if rule(r) {
+			return true
+		}
+	}
+	return false
 }
 
 // Not fits where rule does not.
@@ -122,7 +131,7 @@ func NewEngine(deny bool, policies []Policy) *Engine {
 func (e *Engine) Decide(r *Request) (allowed bool, policy string) {
 	for i := range e.policies {
 		p := &e.policies[i]
-		if OneOf(p.Permissions)(r) && OneOf(p.Principals)(r) {
+		if oneOf(p.Permissions, r) && oneOf(p.Principals, r) {
 			return !e.Deny, p.Name
 		}
 	}
