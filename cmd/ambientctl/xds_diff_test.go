@@ -156,6 +156,9 @@ func TestDiffInTrouble(t *testing.T) {
 			t.Errorf("%s: exit code %d, %q, %q", name, code, stdout, stderr)
 		}
 	}
+	if code, _, stderr := ambientctl(t, "", "xds", "dif", good, good); code == 0 || !strings.Contains(stderr, `"dif"`) {
+		t.Errorf("a mistyped command: exit code %d, %s", code, stderr)
+	}
 	if code, _, stderr := ambientctl(t, "", "xds", "diff", "--kind", "clusters", good, good); code != 0 {
 		t.Errorf("the plural: exit code %d, %s", code, stderr)
 	}
