@@ -121,6 +121,31 @@ func wild(pattern, text string) bool {
 	return text == pattern
 }
 
+// wantsTLS reports whether plain connections to the port are forbidden: the port's
+// own word counts first, then the pod's, its namespace's, and the mesh's.
+func wantsTLS(s *mesh.Snapshot, pod *mesh.Workload, port uint16) bool {
+	var words [4]mesh.MTLSMode
+	for i := range s.PeerAuthentications {
+		p := &s.PeerAuthentications[i]
+		switch {
+		case len(p.Selector) > 0:
+			if p.Namespace == pod.Namespace && p.Selector["app"] == pod.Labels["app"] {
+				words[0], words[1] = p.Ports[port], p.Mode
+			}
+		case p.Namespace == mesh.RootNamespace:
+			words[3] = p.Mode
+		case p.Namespace == pod.Namespace:
+			words[2] = p.Mode
+		}
+	}
+	for _, w := range words {
+		if w != mesh.MTLSUnset {
+			return w == mesh.MTLSStrict
+		}
+	}
+	return false
+}
+
 // policyMaker makes random policies of few different words, so that they meet.
 type policyMaker struct{ *rand.Rand }
 
@@ -185,6 +210,20 @@ func (m policyMaker) policy(i int) mesh.AuthorizationPolicy {
 		return r
 	})
 	return p
+}
+
+// peerAuthentications are at most one for each level and one for other pods.
+func (m policyMaker) peerAuthentications() []mesh.PeerAuthentication {
+	modes := []mesh.MTLSMode{mesh.MTLSUnset, mesh.MTLSDisable, mesh.MTLSPermissive, mesh.MTLSStrict}
+	all := []mesh.PeerAuthentication{
+		{Namespace: mesh.RootNamespace, Name: "mesh", Mode: pick(m, modes...)},
+		{Namespace: "default", Name: "namespace", Mode: pick(m, modes...)},
+		{Namespace: "default", Name: "web", Selector: map[string]string{"app": "web"}, Mode: pick(m, modes...),
+			Ports: map[uint16]mesh.MTLSMode{80: pick(m, modes...), 81: pick(m, modes...)}},
+		{Namespace: "default", Name: "db", Selector: map[string]string{"app": "db"}, Mode: pick(m, modes...)},
+		{Namespace: "foo", Name: "other", Mode: mesh.MTLSStrict},
+	}
+	return slices.DeleteFunc(all, func(mesh.PeerAuthentication) bool { return m.IntN(2) == 0 })
 }
 
 func (m policyMaker) attempt(tunnel bool) *attempt {
@@ -311,6 +350,7 @@ func comparePolicies(t *testing.T, seed uint64, o envoyconfig.Options) (passed, 
 	for i := range m.IntN(5) {
 		s.Policies = append(s.Policies, m.policy(i))
 	}
+	s.PeerAuthentications = m.peerAuthentications()
 	s.Sort()
 	g := guard(t, s, o, &pod)
 	for range 40 {
@@ -325,8 +365,11 @@ func comparePolicies(t *testing.T, seed uint64, o envoyconfig.Options) (passed, 
 			}
 		}
 		want := mayPass(s, &pod, &asked)
+		if !tunnel && o.Profile == envoyconfig.Hardened && wantsTLS(s, &pod, a.port) {
+			want = false
+		}
 		if got := passes(chain, a.request(s, &pod, tunnel)); got != want {
-			t.Fatalf("seed %d: %+v (tunnel: %v) passes: %v, by the policies: %v\n%+v", seed, a, tunnel, got, want, s.Policies)
+			t.Fatalf("seed %d: %+v (tunnel: %v) passes: %v, by the policies: %v\n%+v\n%+v", seed, a, tunnel, got, want, s.Policies, s.PeerAuthentications)
 		}
 		if want {
 			passed++
