@@ -227,7 +227,7 @@ func TestDeltaPushesToWhoNeverAcknowledges(t *testing.T) {
 }
 
 func TestDeltaCutsLargeAnswers(t *testing.T) {
-	s := start(t, func(s *Server) { s.messageBytes = 10_000 })
+	s := start(t, func(s *Server) { s.deltaBytes = 10_000 })
 	w := many(t, 500)
 	w.set(s.Server)
 	c := s.delta()

@@ -62,8 +62,8 @@
 // client must raise its own limit on received messages (grpc-go:
 // MaxCallRecvMsgSize; Envoy has none), and does well to raise its HTTP/2 windows.
 // A response of many resources is cut into several, except for listeners and
-// clusters in state of the world, where one message must hold all; it can't pass
-// 2 GiB, gRPC's limit. Requests up to MaxRequestBytes are taken: a state of the
+// clusters in state of the world, where one message must hold all; no message can
+// pass 2 GiB, gRPC's limit. Requests up to MaxRequestBytes are taken: a state of the
 // world request for endpoints names every one of them.
 //
 // # Who may connect

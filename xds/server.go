@@ -48,10 +48,10 @@ type Server struct {
 	metrics *metrics
 	secrets *secretStore
 
-	ackWait      time.Duration // how long a push waits for the answer to the one before
-	secretRetry  time.Duration // how long until a secret that failed is tried again
-	drain        time.Duration // how long open streams have to end when serving stops
-	messageBytes int           // where a response is cut in two, if it may be
+	ackWait               time.Duration // how long a push waits for the answer to the one before
+	secretRetry           time.Duration // how long until a secret that failed is tried again
+	drain                 time.Duration // how long open streams have to end when serving stops
+	deltaBytes, sotwBytes int           // where a response is cut in two, if it may be
 
 	setting sync.Mutex // one Set at a time
 
@@ -73,16 +73,17 @@ func New(c Config) *Server {
 		allowed = []uint32{uint32(os.Geteuid())}
 	}
 	return &Server{
-		log:          log,
-		allowed:      allowed,
-		metrics:      newMetrics(c.Registerer),
-		secrets:      newSecretStore(c.Secrets),
-		ackWait:      2 * time.Second,
-		secretRetry:  5 * time.Second,
-		drain:        2 * time.Second,
-		messageBytes: defaultMessageBytes,
-		changed:      make(chan struct{}),
-		streams:      make(map[*stream]struct{}),
+		log:         log,
+		allowed:     allowed,
+		metrics:     newMetrics(c.Registerer),
+		secrets:     newSecretStore(c.Secrets),
+		ackWait:     2 * time.Second,
+		secretRetry: 5 * time.Second,
+		drain:       2 * time.Second,
+		deltaBytes:  deltaMessageBytes,
+		sotwBytes:   sotwMessageBytes,
+		changed:     make(chan struct{}),
+		streams:     make(map[*stream]struct{}),
 	}
 }
 

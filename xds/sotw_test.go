@@ -140,7 +140,7 @@ func TestSotwIgnoresNamesOfStaleAnswers(t *testing.T) {
 
 // TestSotwCutsLargeEndpointAnswers: unlike clusters, endpoints may come in parts.
 func TestSotwCutsLargeEndpointAnswers(t *testing.T) {
-	s := start(t, func(s *Server) { s.messageBytes = 10_000 })
+	s := start(t, func(s *Server) { s.sotwBytes = 10_000 })
 	w := many(t, 500)
 	w.set(s.Server)
 	c := s.sotw()

@@ -115,7 +115,7 @@ func (deltaDialect) send(s *stream, sub *subscription, v *view, list []*envoycon
 		r := sent{nonce: s.nonce(), version: v.table().version}
 		m := newMessage(r.version, sub.kind.typeURL(), r.nonce)
 		n := 0
-		for n < len(list) && m.fits(list[n], s.server.messageBytes) {
+		for n < len(list) && m.fits(list[n], s.server.deltaBytes) {
 			m.deltaResource(list[n])
 			n++
 		}

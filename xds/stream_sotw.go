@@ -128,7 +128,7 @@ func (sotwDialect) send(s *stream, sub *subscription, v *view, list []*envoyconf
 		r := sent{nonce: s.nonce(), version: version}
 		m := newMessage(version, sub.kind.typeURL(), r.nonce)
 		n := 0
-		for n < len(list) && (sub.kind.whole() || m.fits(list[n], s.server.messageBytes)) {
+		for n < len(list) && (sub.kind.whole() || m.fits(list[n], s.server.sotwBytes)) {
 			m.resource(list[n])
 			n++
 		}

@@ -76,9 +76,14 @@ func (m *message) room(n int) []byte {
 	return m.tail
 }
 
-// defaultMessageBytes is the size from which a response is cut in two, so that a
-// first answer of many resources is not one message of gigabytes.
-const defaultMessageBytes = 64 << 20
+// Sizes from which a response is cut in two, so that a first answer of many
+// resources is not one message of gigabytes. In state of the world each message
+// costs an ACK that repeats all names, so there it is only cut where gRPC's limit
+// comes near.
+const (
+	deltaMessageBytes = 64 << 20
+	sotwMessageBytes  = 1 << 30
+)
 
 // fits reports whether a resource goes into the message, given a limit in bytes.
 // One always does, however large.
