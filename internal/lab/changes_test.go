@@ -82,6 +82,15 @@ func replace(t *testing.T, name, text string) {
 	}
 }
 
+func readManifest(t *testing.T, l *Lab, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(l.Manifests(), name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 func contains(file string, words ...string) error {
 	text, err := os.ReadFile(file)
 	if err != nil {

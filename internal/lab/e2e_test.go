@@ -64,7 +64,31 @@ func options(t *testing.T, iptables string) Options {
 // up brings a lab up for one test and makes sure that nothing of it stays.
 func up(t *testing.T, iptables string) *Lab {
 	t.Helper()
-	o := options(t, iptables)
+	return upWith(t, options(t, iptables))
+}
+
+// form is a profile in a dialect.
+type form struct{ profile, dialect string }
+
+func (f form) String() string { return f.profile + " in " + f.dialect }
+
+func allForms() []form {
+	return []form{{"article", "istio-1.16"}, {"hardened", "istio-1.16"}, {"article", "upstream"}, {"hardened", "upstream"}}
+}
+
+// inEveryForm runs a test with a lab of its own in each profile and dialect.
+func inEveryForm(t *testing.T, f func(t *testing.T, l *Lab)) {
+	for _, one := range allForms() {
+		t.Run(one.String(), func(t *testing.T) {
+			o := options(t, "nft")
+			o.Profile, o.Dialect = one.profile, one.dialect
+			f(t, upWith(t, o))
+		})
+	}
+}
+
+func upWith(t *testing.T, o Options) *Lab {
+	t.Helper()
 	t.Cleanup(func() { downAndCheck(t, o) })
 	l, err := Up(t.Context(), o, NewProgress(t.Output(), 0))
 	if err != nil {

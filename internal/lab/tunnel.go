@@ -66,22 +66,9 @@ func (l *Lab) credentials(identity string) (*tls.Config, error) {
 func (l *Lab) Connect(ctx context.Context, host, identity string, pod netip.Addr, target netip.AddrPort) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
 	defer cancel()
-	config, err := l.credentials(identity)
+	client, err := l.tunnels(ctx, host, identity, pod)
 	if err != nil {
 		return 0, err
-	}
-	conn, err := l.dial(ctx, host, net.JoinHostPort(pod.String(), strconv.Itoa(hbonePort)))
-	if err != nil {
-		return 0, err
-	}
-	secure := tls.Client(conn, config)
-	defer secure.Close()
-	if err := secure.HandshakeContext(ctx); err != nil {
-		return 0, fmt.Errorf("opening a tunnel from %s: %w", host, err)
-	}
-	client, err := hbone.NewClient(secure, hbone.Config{})
-	if err != nil {
-		return 0, fmt.Errorf("opening a tunnel from %s: %w", host, err)
 	}
 	defer client.Close()
 	stream, err := client.Connect(ctx, target.String(), []hpack.HeaderField{{Name: targetHeader, Value: target.String()}})
@@ -94,6 +81,29 @@ func (l *Lab) Connect(ctx context.Context, host, identity string, pod netip.Addr
 	}
 	defer stream.Close()
 	return stream.Status(), nil
+}
+
+// tunnels is a connection for tunnels to a pod. Closing the client closes it.
+func (l *Lab) tunnels(ctx context.Context, host, identity string, pod netip.Addr) (*hbone.Client, error) {
+	config, err := l.credentials(identity)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := l.dial(ctx, host, net.JoinHostPort(pod.String(), strconv.Itoa(hbonePort)))
+	if err != nil {
+		return nil, err
+	}
+	secure := tls.Client(conn, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("connecting from %s to %s for tunnels: %w", host, pod, err)
+	}
+	client, err := hbone.NewClient(secure, hbone.Config{})
+	if err != nil {
+		secure.Close()
+		return nil, fmt.Errorf("connecting from %s to %s for tunnels: %w", host, pod, err)
+	}
+	return client, nil
 }
 
 // dial connects from inside a host.
