@@ -131,6 +131,11 @@ func TestDifferences(t *testing.T) {
 			`[{"name":"l","filter_chains":[{"name":"x","filter_chain_match":{"destination_port":1}},{"name":"y"}]}]`, `[{"name":"l","filter_chains":[{"name":"z","filterChainMatch":{"destinationPort":1}},{"name":"y"}]}]`,
 			"~ listener l\n    ~ filter_chains[x].name: \"x\" → \"z\"\n",
 		},
+		"a route with another match": {
+			`[{"name":"r","virtual_hosts":[{"name":"v","routes":[{"match":{"connect_matcher":{}}},{"match":{"prefix":"/"}}]}]}]`,
+			`[{"name":"r","virtual_hosts":[{"name":"v","routes":[{"match":{"connect_matcher":{},"case_sensitive":true}},{"match":{"prefix":"/"}}]}]}]`,
+			"~ route r\n    + virtual_hosts[v].routes[0].match.case_sensitive: true\n",
+		},
 		"a map's key": {
 			`[{"name":"l","filter_chain_matcher":{"matcher_tree":{"exact_match_map":{"map":{"10.0.0.1":{"action":{"name":"a"}}}}}}}]`,
 			`[{"name":"l","filter_chain_matcher":{"matcher_tree":{"exact_match_map":{"map":{"10.0.0.1":{"action":{"name":"b"}},"]":{}}}}}}]`,

@@ -36,14 +36,17 @@ func unordered(fd protoreflect.FieldDescriptor) bool {
 	return false
 }
 
-// identity names one element of a list by what makes it that element, "" where it
-// has nothing of that sort.
-type identity func(value) string
+// identity names one element of a list by what makes it that element.
+type identity struct {
+	of func(value) string // "" where it has nothing of that sort
+	// weak is an identity that an element may change and still be the same one.
+	weak bool
+}
 
 // identities are the ways to match the elements of a list, the best one first. What
 // is the same by an earlier one is not looked at by a later one.
 func identities(of schema) []identity {
-	name := byFields("name")
+	name := identity{of: byFields("name")}
 	if of.form == unknown || of.form == data {
 		return []identity{name}
 	}
@@ -52,21 +55,21 @@ func identities(of schema) []identity {
 	}
 	switch of.message.FullName() {
 	case "envoy.config.listener.v3.FilterChain":
-		return []identity{name, byValue(of, "filter_chain_match")}
+		return []identity{name, {byValue(of, "filter_chain_match"), true}}
 	case "envoy.config.route.v3.Route":
-		return []identity{name, byValue(of, "match")}
+		return []identity{name, {byValue(of, "match"), true}}
 	case "envoy.config.endpoint.v3.LbEndpoint":
-		return []identity{hostAddress}
+		return []identity{{of: hostAddress}}
 	case "envoy.config.endpoint.v3.LocalityLbEndpoints":
-		return []identity{localityName}
+		return []identity{{of: localityName}}
 	case "envoy.config.core.v3.SocketOption":
-		return []identity{byFields("level", "name", "state")}
+		return []identity{{of: byFields("level", "name", "state")}}
 	case "envoy.config.core.v3.HeaderValueOption":
-		return []identity{headerName}
+		return []identity{{of: headerName}}
 	case "envoy.config.core.v3.HeaderValue":
-		return []identity{byFields("key")}
+		return []identity{{of: byFields("key")}}
 	case "istio.telemetry.workloadmetadata.v1.WorkloadMetadataResource":
-		return []identity{byFields("namespace_name", "instance_name")}
+		return []identity{{of: byFields("namespace_name", "instance_name")}}
 	}
 	if f := of.message.Fields().ByName("name"); f != nil && f.Kind() == protoreflect.StringKind && !f.IsList() {
 		return []identity{name}
@@ -75,7 +78,7 @@ func identities(of schema) []identity {
 }
 
 // byFields is the values of simple fields, of which the first must be there.
-func byFields(names ...string) identity {
+func byFields(names ...string) func(value) string {
 	return func(v value) string {
 		var parts []string
 		for i, name := range names {
@@ -93,7 +96,7 @@ func byFields(names ...string) identity {
 }
 
 // byValue is the whole value of one field.
-func byValue(of schema, name string) identity {
+func byValue(of schema, name string) func(value) string {
 	s := ofField(of.message.Fields().ByName(protoreflect.Name(name)))
 	return func(v value) string {
 		f, ok := v.member(name)

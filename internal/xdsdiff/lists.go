@@ -65,7 +65,7 @@ func match(of schema, left, right []element, id identity) {
 			if e.other >= 0 {
 				continue
 			}
-			if e.key = id(e.v); e.key == "" {
+			if e.key = id.of(e.v); e.key == "" {
 				continue
 			}
 			if groups[e.key] == nil {
@@ -77,6 +77,9 @@ func match(of schema, left, right []element, id identity) {
 	}
 	for _, name := range names {
 		g := groups[name]
+		if id.weak && (len(g[0]) == 0 || len(g[1]) == 0) {
+			continue
+		}
 		for side, elements := range [][]element{left, right} {
 			for n, i := range g[side] {
 				e := &elements[i]
