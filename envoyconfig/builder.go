@@ -63,15 +63,32 @@ func (b *Builder) next(s *mesh.Snapshot, o Options) (*edition, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, step := range []func() error{
-		m.tunnelListeners, m.inbound, m.outbound,
-		m.staticClusters, m.tunnelClusters, m.serviceClusters,
-		m.serviceEndpoints, m.waypoints, m.extension,
-	} {
-		if err := step(); err != nil {
-			return nil, err
-		}
+	if err := inTurn(m.listeners, m.clusters, m.endpoints, m.extension); err != nil {
+		return nil, err
 	}
 	m.lists()
 	return m.next, nil
+}
+
+func (m *maker) listeners() error {
+	return inTurn(m.tunnelListeners, m.inbound, m.outbound)
+}
+
+func (m *maker) clusters() error {
+	return inTurn(m.staticClusters, m.tunnelClusters, m.serviceClusters)
+}
+
+// endpoints also makes the clusters of waypoints, which are never without.
+func (m *maker) endpoints() error {
+	return inTurn(m.serviceEndpoints, m.waypoints)
+}
+
+// inTurn stops at the first step that fails.
+func inTurn(steps ...func() error) error {
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
 }

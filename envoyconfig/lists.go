@@ -15,11 +15,14 @@ type layout struct {
 	ports     [][]*Resource // rows for the identities, in the order of the service ports
 	waypoints [][]*Resource // rows for the callers, in the order of the waypoints
 	before    []int         // for each waypoint how many service ports come before it
+	first     int           // how many of the others come before all rows
 }
 
-func (l *layout) equal(other *layout) bool {
+// sameShape reports whether lists can only differ in what the rows of the service
+// ports hold.
+func (l *layout) sameShape(other *layout) bool {
 	return slices.Equal(l.others, other.others) && slices.Equal(l.before, other.before) &&
-		slices.EqualFunc(l.ports, other.ports, sameList) && slices.EqualFunc(l.waypoints, other.waypoints, sameList)
+		len(l.ports) == len(other.ports) && slices.EqualFunc(l.waypoints, other.waypoints, sameList)
 }
 
 // lists makes the sorted lists of the edition, and keeps those that are the same.
@@ -57,27 +60,28 @@ func (m *maker) arrange() {
 		clusters.before = append(clusters.before, before)
 	}
 	endpoints.before = clusters.before
-	clusters.others, endpoints.others = byName(clusters.others), byName(endpoints.others)
+	for _, l := range []*layout{clusters, endpoints} {
+		byName(l.others)
+		// No other name begins like an identity.
+		l.first, _ = slices.BinarySearchFunc(l.others, identityPrefix, func(r *Resource, prefix string) int {
+			return strings.Compare(r.Name, prefix)
+		})
+	}
 }
 
 // list puts a list together in the order of names, without comparing those that
 // begin with an identity: the order of identities and ports is theirs.
 func (m *maker) list(old []*Resource, was, now *layout) []*Resource {
-	o := &m.next.order
-	if old != nil && m.identities == nil && m.callers == nil && now.equal(was) {
-		return old
+	if old != nil && m.identities == nil && m.callers == nil && now.sameShape(was) {
+		return now.patch(old, was, &m.next.order)
 	}
-	size := len(now.others) + len(now.ports)*len(o.identities) + len(now.waypoints)*len(o.callers)
-	list := make([]*Resource, 0, size)
-	// No other name begins like an identity.
-	first, _ := slices.BinarySearchFunc(now.others, identityPrefix, func(r *Resource, prefix string) int {
-		return strings.Compare(r.Name, prefix)
-	})
-	list = append(list, now.others[:first]...)
+	o := &m.next.order
+	list := make([]*Resource, 0, now.start(o, len(o.identities))+len(now.others))
+	list = append(list, now.others[:now.first]...)
 	for i := range o.identities {
 		list = now.appendIdentity(list, i, o.callerAt[i])
 	}
-	return same(old, append(list, now.others[first:]...))
+	return same(old, append(list, now.others[now.first:]...))
 }
 
 // same is the old list where the new one has nothing else.
@@ -102,6 +106,43 @@ func (l *layout) appendIdentity(list []*Resource, identity, caller int) []*Resou
 	}
 	for ; waypoint < len(l.waypoints); waypoint++ {
 		list = append(list, l.waypoints[waypoint][caller])
+	}
+	return list
+}
+
+// start is where an identity's part of the list begins.
+func (l *layout) start(o *order, identity int) int {
+	callers := 0
+	for _, at := range o.callerAt[:identity] {
+		if at >= 0 {
+			callers++
+		}
+	}
+	return l.first + identity*len(l.ports) + callers*len(l.waypoints)
+}
+
+// patch is the old list, with other resources of the same names where rows of the
+// service ports differ.
+func (l *layout) patch(old []*Resource, was *layout, o *order) []*Resource {
+	list := old
+	for port, row := range l.ports {
+		if sameList(row, was.ports[port]) {
+			continue
+		}
+		if sameList(list, old) {
+			list = slices.Clone(old)
+		}
+		waypoints, _ := slices.BinarySearch(l.before, port+1)
+		at := l.first + port
+		for i := range o.identities {
+			if o.callerAt[i] >= 0 {
+				list[at+waypoints] = row[i]
+				at += len(l.waypoints)
+			} else {
+				list[at] = row[i]
+			}
+			at += len(l.ports)
+		}
 	}
 	return list
 }

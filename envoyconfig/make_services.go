@@ -14,6 +14,7 @@ type portRows struct {
 	reached   []reach // what the endpoints are made from
 	clusters  []*Resource
 	endpoints []*Resource
+	form      form // of the endpoints
 }
 
 // serviceForm is the cluster of any service port, whose name is the second hole.
@@ -55,20 +56,18 @@ func (m *maker) serviceEndpoints() error {
 		p := order.ports[i]
 		old, now := m.old.portRows(p), m.next.ports[p.name]
 		now.reached = m.view.reached(p.port)
-		was := old.endpoints
-		if !slices.Equal(old.reached, now.reached) {
-			was = nil
-		}
 		var gaps []int
-		now.endpoints, gaps = carryOver(m.identities, was, len(order.identities))
-		if len(gaps) == 0 {
-			return nil
+		if old.form.template != nil && slices.Equal(old.reached, now.reached) {
+			now.form = old.form
+			now.endpoints, gaps = carryOver(m.identities, old.endpoints, len(order.identities))
+		} else {
+			var err error
+			if now.form, err = m.leaf.endpointsForm(p, now.reached); err != nil {
+				return err
+			}
+			now.endpoints, gaps = carryOver[*Resource](nil, nil, len(order.identities))
 		}
-		f, err := m.leaf.endpointsForm(p, now.reached)
-		if err != nil {
-			return err
-		}
-		return fill(w, f, now.endpoints, gaps, order.identities, now.clusters)
+		return fill(w, now.form, now.endpoints, gaps, order.identities, now.clusters)
 	})
 }
 

@@ -30,7 +30,7 @@ type view struct {
 
 	called  map[netip.Addr]*destination   // destinations by address
 	tunnels map[netip.Addr]tunnelPort     // addresses behind services
-	pods    map[netip.Addr]*mesh.Workload // pods of the mesh, the oldest where several share an address
+	pods    map[netip.Addr]*mesh.Workload // pods of the mesh, the oldest where several share an address; empty without waypoints
 	named   map[account]string            // identities already spelled out
 
 	represented     map[string]bool     // identities that have a waypoint
@@ -68,8 +68,9 @@ func newView(s *mesh.Snapshot, node string) (*view, error) {
 	}
 	v := &view{
 		snapshot: inOrder(s), node: node, named: map[account]string{},
-		called: map[netip.Addr]*destination{}, tunnels: map[netip.Addr]tunnelPort{},
-		pods: map[netip.Addr]*mesh.Workload{}, represented: map[string]bool{},
+		called:  make(map[netip.Addr]*destination, len(s.Workloads)),
+		tunnels: make(map[netip.Addr]tunnelPort, len(s.Workloads)),
+		pods:    map[netip.Addr]*mesh.Workload{}, represented: map[string]bool{},
 		meshWide: map[string]bool{}, local: map[string]bool{}, heard: map[netip.Addr]bool{},
 	}
 	workloads := byAge(s.Workloads)
@@ -101,10 +102,10 @@ func inOrder(s *mesh.Snapshot) *mesh.Snapshot {
 }
 
 func (v *view) addServices(workloads []*mesh.Workload) error {
-	owners := map[netip.Addr]*mesh.Service{}
+	owners := make(map[netip.Addr]*mesh.Service, len(v.snapshot.Services))
 	behind := v.behindWaypoints(workloads)
 	for i := range v.snapshot.Services {
-		s := sorted(v.snapshot.Services[i])
+		s := sorted(&v.snapshot.Services[i])
 		v.services = append(v.services, s)
 		if !s.VIP.IsValid() || len(s.Ports) == 0 {
 			continue
@@ -124,22 +125,27 @@ func (v *view) addServices(workloads []*mesh.Workload) error {
 }
 
 // sorted is a service with its ports in order.
-func sorted(s mesh.Service) *mesh.Service {
-	s.Ports = slices.SortedFunc(slices.Values(s.Ports), func(a, b mesh.ServicePort) int {
+func sorted(s *mesh.Service) *mesh.Service {
+	order := func(a, b mesh.ServicePort) int {
 		return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Name, b.Name))
-	})
-	return &s
+	}
+	if slices.IsSortedFunc(s.Ports, order) {
+		return s
+	}
+	other := *s
+	other.Ports = slices.SortedFunc(slices.Values(s.Ports), order)
+	return &other
 }
 
 // addWorkloads goes through the pods of the mesh from the oldest to the youngest,
 // because where several could stand for one thing the oldest does.
 func (v *view) addWorkloads(workloads []*mesh.Workload) error {
-	owners := map[netip.Addr]*mesh.Workload{}
+	owners := make(map[netip.Addr]*mesh.Workload, len(workloads))
 	for _, w := range workloads {
 		switch {
 		case w.Class == mesh.InMesh:
 			v.addIdentity(w)
-			if v.pods[w.IP] == nil {
+			if len(v.represented) > 0 && v.pods[w.IP] == nil {
 				v.pods[w.IP] = w
 			}
 		case w.Class != mesh.OptedOut:

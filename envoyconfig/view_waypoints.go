@@ -70,6 +70,9 @@ func (v *view) behindWaypoints(workloads []*mesh.Workload) map[label][]*mesh.Wor
 // service may have pods with and without, but a connection to its address must be
 // sent one way or the other before an endpoint is chosen.
 func (v *view) serviceWaypoint(s *mesh.Service, behind map[label][]*mesh.Workload) string {
+	if len(v.represented) == 0 {
+		return ""
+	}
 	pod := v.oldestSelected(s, behind)
 	if len(s.Selector) == 0 {
 		pod = v.oldestEndpoint(s)
