@@ -66,6 +66,10 @@ func serve(ctx context.Context, o *options, logs io.Writer) error {
 	for _, hole := range form.Holes() {
 		log.Warn("open in this profile", "profile", form.Profile.String(), "dialect", form.Dialect.String(), "hole", hole)
 	}
+	if !agent.MaskMarks(form) {
+		log.Warn("open in this profile", "profile", form.Profile.String(), "dialect", form.Dialect.String(),
+			"hole", "packets that the node itself sends lose every mark bit that somebody else put on them")
+	}
 	log.Info("starting", "node", o.mesh.Node, "manifests", o.mesh.Manifests, "tunnel", o.tunnel, "xds", o.xdsSocket)
 	err = together(ctx,
 		func(ctx context.Context) error { return controller.Run(ctx) },

@@ -46,13 +46,16 @@ func (r *running) wantAfter(wait time.Duration, calls ...string) {
 	}
 }
 
+// letPass lets the test's own time go on.
+func letPass(d time.Duration) { <-time.After(d) }
+
 func TestTheFirstChangeAfterQuietIsServedAtOnce(t *testing.T) {
 	paced(t, nil, func(t *testing.T, r *running) {
 		for range 3 {
-			time.Sleep(time.Second) // quiet, in the test's own time
+			letPass(time.Second) // quiet
 			r.snapshot <- snapshot("10.4.4.18", "10.4.4.19", "10.4.4.20")
 			r.wantAfter(testDelay, "serve 3 secrets", "add [10.4.4.20] remove []")
-			time.Sleep(time.Second)
+			letPass(time.Second)
 			r.snapshot <- snapshot("10.4.4.18", "10.4.4.19")
 			r.wantAfter(testDelay, "add [] remove [10.4.4.20]", "serve 2 secrets")
 		}
@@ -63,13 +66,13 @@ func TestTheFirstChangeAfterQuietIsServedAtOnce(t *testing.T) {
 // the delay, then once per interval, with what came last.
 func TestABurstIsServedOncePerInterval(t *testing.T) {
 	paced(t, nil, func(t *testing.T, r *running) {
-		time.Sleep(time.Second)
+		letPass(time.Second)
 		start, pods := time.Now(), []string{"10.4.4.19"}
 		go func() {
 			for i := range 100 {
 				pods = append(pods, fmt.Sprintf("10.4.5.%d", 1+i))
 				r.snapshot <- snapshot("10.4.4.18", pods...)
-				time.Sleep(10 * time.Millisecond)
+				letPass(10 * time.Millisecond)
 			}
 		}()
 		for i := range 11 {
@@ -83,7 +86,7 @@ func TestABurstIsServedOncePerInterval(t *testing.T) {
 				t.Errorf("after push %d: %q at %v", i, add, time.Since(start))
 			}
 		}
-		time.Sleep(time.Minute)
+		letPass(time.Minute)
 		if len(r.calls) > 0 {
 			t.Errorf("called %q", <-r.calls)
 		}
@@ -113,7 +116,7 @@ func TestReleasesDoNotWaitForThePush(t *testing.T) {
 // Once a pod of a burst was let go, another one is before the burst is served.
 func TestReleasesWithinABurst(t *testing.T) {
 	paced(t, nil, func(t *testing.T, r *running) {
-		time.Sleep(time.Second)
+		letPass(time.Second)
 		r.snapshot <- snapshot("10.4.4.18", "10.4.4.19", "10.4.4.20")
 		r.want("serve 3 secrets", "add [10.4.4.20] remove []")
 		r.snapshot <- snapshot("10.4.4.18", "10.4.4.19")
@@ -143,7 +146,7 @@ func TestAReleaseThatFailsIsRepaired(t *testing.T) {
 // A comparison that falls due while a change waits is made together with it.
 func TestAComparisonWaitsForTheChange(t *testing.T) {
 	paced(t, nil, func(t *testing.T, r *running) {
-		time.Sleep(time.Hour - testDelay - testInterval/2) // the agent is delay old
+		letPass(time.Hour - testDelay - testInterval/2) // the agent is delay old
 		r.snapshot <- snapshot("10.4.4.18", "10.4.4.19", "10.4.4.20")
 		r.wantAfter(testDelay, "serve 3 secrets", "add [10.4.4.20] remove []")
 		r.snapshot <- snapshot("10.4.4.18", "10.4.4.19", "10.4.4.20", "10.4.4.21")
