@@ -72,6 +72,21 @@ func TestSameMeaning(t *testing.T) {
 			`[{"name":"e","typed_config":{"@type":"type.googleapis.com/no.Such","count":"12","list":[{"name":"a"}],"x":1.0}}]`,
 			`[{"name":"e","typed_config":{"@type":"type.googleapis.com/no.Such","x":1,"list":[{"name":"a"}],"count":12}}]`,
 		},
+		"fractions": {
+			`[{"name":"l","transparent":true,"metadata":{"filter_metadata":{"m":{"x":1.50,"y":25e-1,"z":100}}}}]`, `[{"name":"l","transparent":true,"metadata":{"filter_metadata":{"m":{"x":1.5,"y":2.5,"z":1e2}}}}]`,
+		},
+		"shorter durations": {
+			`[{"name":"r","virtual_hosts":[{"name":"v","retry_policy":{"retry_back_off":{"base_interval":"0.250s"},"num_retries":"3"}}]}]`,
+			`[{"name":"r","virtual_hosts":[{"name":"v","retry_policy":{"retry_back_off":{"base_interval":"0.25s"},"num_retries":3}}]}]`,
+		},
+		"doubles": {
+			`[{"name":"c","type":"EDS","circuit_breakers":{"thresholds":[{"retry_budget":{"budget_percent":{"value":"20.50"}}}]}}]`,
+			`[{"name":"c","type":"EDS","circuit_breakers":{"thresholds":[{"retry_budget":{"budget_percent":{"value":2.05e1}}}]}}]`,
+		},
+		"times": {
+			`[{"name":"s","tls_certificate":{"certificate_chain":{"inline_string":"x"}}},{"name":"x","typed_config":{"@type":"t/google.protobuf.Timestamp","value":"2022-09-01T02:00:00.500+02:00"}}]`,
+			`[{"name":"s","tls_certificate":{"certificate_chain":{"inline_string":"x"}}},{"name":"x","typed_config":{"@type":"t/google.protobuf.Timestamp","value":"2022-09-01T00:00:00.5Z"}}]`,
+		},
 		"chains in any order": {
 			`[{"name":"l","filter_chains":[{"name":"a"},{"name":"b"}]}]`,
 			`[{"name":"l","filter_chains":[{"name":"b"},{"name":"a"}]}]`,
