@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -263,4 +264,38 @@ func TestTargetInAuthority(t *testing.T) {
 	if status, _, err := askTunnel(t, p, b, sleepID, tunnelRequest("10.9.9.9:80", strings.NewReader("hello"))); status != 404 || err != nil {
 		t.Errorf("got %d, %v", status, err)
 	}
+}
+
+// Who is denied leaves nothing behind, however many they are.
+func TestFloodOfDenied(t *testing.T) {
+	p, b, _ := inbound(t, func(b *testProxy) {
+		b.guard(t, "ztunnel_inbound_plaintext", networkFilter(policy("ALLOW", "none", `{"not_rule": {"any": true}}`, `{"any": true}`)))
+		b.guardRequests(t, ":authority", `{"rules": {}}`)
+	})
+	before := descriptors(t, b)
+	client := hboneClient(t, p.ztunnelA, b.ca, sleepID, "10.4.3.20:15008")
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			for range 20 {
+				if got, _ := ask(t, p.ztunnelA, "10.4.3.20:9080", "x"); got != "" {
+					t.Errorf("answered %q", got)
+				}
+				res, err := client.Do(tunnelRequest("10.4.3.20:9080", strings.NewReader("x")))
+				if err != nil || res.StatusCode != 403 {
+					t.Errorf("%v, %v", res, err)
+					continue
+				}
+				res.Body.Close()
+			}
+		})
+	}
+	wg.Wait()
+	b.untilStat("tcp.rbac.denied", 400)
+	b.untilStat("http.inbound_hcm.rbac.denied", 400)
+	b.untilStat("listener.0.0.0.0_15006.downstream_cx_active", 0)
+	b.untilStat("http.inbound_hcm.downstream_rq_active", 0)
+	client.CloseIdleConnections()
+	b.untilStat("listener.0.0.0.0_15008.downstream_cx_active", 0)
+	wait(t, "the descriptors are closed", func() bool { return descriptors(t, b) < before+20 })
 }

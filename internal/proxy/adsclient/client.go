@@ -88,12 +88,14 @@ type Client struct {
 	order []string // type URLs as first subscribed
 }
 
-// typeState is what a client asks for and has of one type. Its names are
-// guarded by the client's mu, the rest belongs to the goroutine of Run.
+// typeState is what a client asks for and has of one type. Its names, and whether
+// they changed, are guarded by the client's mu, the rest belongs to the goroutine
+// of Run.
 type typeState struct {
 	url      string
 	wildcard bool
 	wanted   map[string]bool
+	changed  bool              // wanted is not what was asked for
 	version  string            // state of the world: the last accepted
 	have     map[string]string // incremental: accepted versions by name
 
@@ -119,7 +121,7 @@ func (c *Client) Subscribe(typeURL string, names []string) {
 		c.types[typeURL] = t
 		c.order = append(c.order, typeURL)
 	}
-	t.wildcard = names == nil
+	t.wildcard, t.changed = names == nil, true
 	t.wanted = make(map[string]bool, len(names))
 	for _, n := range names {
 		t.wanted[n] = true
@@ -215,7 +217,7 @@ func (c *Client) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, t := range c.types {
-		t.asked, t.nonce, t.refused, t.pause = nil, "", "", 0
+		t.asked, t.changed, t.nonce, t.refused, t.pause = nil, true, "", "", 0
 	}
 }
 
@@ -224,7 +226,12 @@ func (c *Client) ask(w wire) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, url := range c.order {
-		if err := w.subscribe(c.types[url]); err != nil {
+		t := c.types[url]
+		if !t.changed {
+			continue // comparing a hundred thousand names takes its time
+		}
+		t.changed = false
+		if err := w.subscribe(t); err != nil {
 			return fmt.Errorf("subscribing to %s: %w", url, err)
 		}
 	}
