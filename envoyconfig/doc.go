@@ -5,10 +5,15 @@
 // extension, in the form of the September 2022 ambient mesh.
 //
 // Everything here is pure: the same mesh gives the same bytes, whatever order its
-// objects came in. Each file builds one product and is named after it. The parts
-// that many resources have in common (an access log, the matches of one identity,
-// an endpoint's metadata) are built once and shared by pointer, so a message must
-// never be changed after it was built.
+// objects came in. Each file builds one product and is named after it: listener_*,
+// cluster_*, endpoints and the like as typed messages, make_* the resources that a
+// Builder finishes from them.
+//
+// What a mesh is served is nearly the same thing for each of its identities, some
+// hundred megabytes of it. So the typed builders make it for anyCaller, once, and
+// it is compiled into a form, from which it is written for every identity. What
+// differs is the identity's name; what is long and does not differ is in memory
+// once. From one snapshot to the next a Builder keeps what is made from the same.
 //
 // The names, in the order a connection meets them:
 //

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ambient22/ambient22/envoyconfig/internal/wire"
 	"github.com/ambient22/ambient22/internal/mesh"
 )
 
@@ -24,44 +25,71 @@ type order struct {
 
 // servicePort is one port of a service and what its names have in common.
 type servicePort struct {
-	service *mesh.Service
-	port    *mesh.ServicePort
-	name    string
+	port *mesh.ServicePort
+	name string
 }
 
 func newOrder(v *view) (order, error) {
 	o := order{callers: slices.Clone(v.callers)}
 	slices.SortFunc(o.callers, func(a, b caller) int { return compareCallers(a.identity, b.identity) })
-	for _, identity := range slices.SortedFunc(slices.Values(v.identities), compareCallers) {
-		o.identities = append(o.identities, caller{identity: identity})
-	}
-	for i := 1; i < len(o.identities); i++ {
-		a, b := o.identities[i-1].identity, o.identities[i].identity
-		if strings.HasPrefix(b, a+callerSeparator) {
-			return order{}, fmt.Errorf("names of %q could be names of %q", a, b)
+	for i := range v.waypoints {
+		if err := writable(v.waypoints[i].identity); err != nil {
+			return order{}, err
 		}
 	}
-	for i := range o.identities {
-		at, found := slices.BinarySearchFunc(o.callers, o.identities[i].identity, func(c caller, identity string) int {
+	if err := o.addIdentities(v); err != nil {
+		return order{}, err
+	}
+	return o, o.addPorts(v)
+}
+
+func (o *order) addIdentities(v *view) error {
+	before := ""
+	for _, identity := range slices.SortedFunc(slices.Values(v.identities), compareCallers) {
+		if err := writable(identity); err != nil {
+			return err
+		}
+		if before != "" && strings.HasPrefix(identity, before+callerSeparator) {
+			return fmt.Errorf("names of %q could be names of %q", before, identity)
+		}
+		before = identity
+		at, found := slices.BinarySearchFunc(o.callers, identity, func(c caller, identity string) int {
 			return compareCallers(c.identity, identity)
 		})
 		if !found {
 			at = -1
 		}
+		o.identities = append(o.identities, caller{identity: identity})
 		o.callerAt = append(o.callerAt, at)
 	}
+	return nil
+}
+
+func (o *order) addPorts(v *view) error {
 	for _, s := range v.services {
 		for i := range s.Ports {
-			o.ports = append(o.ports, servicePort{service: s, port: &s.Ports[i], name: servicePortName(s, &s.Ports[i])})
+			o.ports = append(o.ports, servicePort{port: &s.Ports[i], name: servicePortName(s, &s.Ports[i])})
 		}
 	}
 	slices.SortFunc(o.ports, func(a, b servicePort) int { return cmp.Compare(a.name, b.name) })
-	for i := 1; i < len(o.ports); i++ {
-		if name := o.ports[i].name; name == o.ports[i-1].name {
-			return order{}, fmt.Errorf("service port %q: the name is used twice", name)
+	for i := range o.ports {
+		name := o.ports[i].name
+		if err := writable(name); err != nil {
+			return err
+		}
+		if i > 0 && name == o.ports[i-1].name {
+			return fmt.Errorf("service port %q: the name is used twice", name)
 		}
 	}
-	return o, nil
+	return nil
+}
+
+// writable refuses a name that would be taken for a hole in a form.
+func writable(name string) error {
+	if wire.Marked(name) {
+		return fmt.Errorf("the name %q has characters of Unicode's private use area", name)
+	}
+	return nil
 }
 
 // compareCallers orders two identities as the names that begin with them sort.

@@ -27,6 +27,9 @@ func Hole(n int) string { return mark(holeKind, n) }
 // Marshal makes of a message that has only these. In a map it must be the only key.
 func Splice(n int) string { return mark(spliceKind, n) }
 
+// Marked reports whether a text has what could be taken for a hole or a splice.
+func Marked(text string) bool { return strings.Contains(text, markStart) }
+
 func mark(kind byte, n int) string {
 	return markStart + string([]byte{kind, '0' + byte(n)}) + markEnd
 }
