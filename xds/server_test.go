@@ -42,7 +42,7 @@ func TestSlowProxyHoldsNobodyUp(t *testing.T) {
 	fast := s.delta()
 	fast.send(subscribe(endpoints, "alpha"))
 	wantDelta(fast, "endpoint alpha")
-	for i := range 12 {
+	for i := range 8 {
 		w.clusters["alpha"] = time.Duration(i+2) * time.Second // for the slow one: 600 kB each time
 		w.addresses["alpha"] = []string{"10.4.5.1", "10.4.5.2"}[i%2]
 		w.set(s.Server)
