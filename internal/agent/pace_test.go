@@ -180,3 +180,30 @@ func TestHardenedNodesMaskTheirMarks(t *testing.T) {
 		}
 	}
 }
+
+// Only what differs from what was served before counts as rebuilt.
+func TestCountsWhatWasRebuilt(t *testing.T) {
+	a, b, c := &envoyconfig.Resource{Name: "a"}, &envoyconfig.Resource{Name: "b"}, &envoyconfig.Resource{Name: "c"}
+	other := &envoyconfig.Resource{Name: "b"}
+	for _, step := range []struct {
+		old, now []*envoyconfig.Resource
+		want     int
+	}{
+		{nil, []*envoyconfig.Resource{a, b}, 2},
+		{[]*envoyconfig.Resource{a, b}, []*envoyconfig.Resource{a, b}, 0},
+		{[]*envoyconfig.Resource{a, b}, []*envoyconfig.Resource{a, other, c}, 2},
+		{[]*envoyconfig.Resource{a, b, c}, []*envoyconfig.Resource{c}, 0},
+		{[]*envoyconfig.Resource{b, c}, []*envoyconfig.Resource{a, b}, 1},
+	} {
+		if got := countNew(step.old, step.now); got != step.want {
+			t.Errorf("%v after %v: %d new, want %d", names(step.now), names(step.old), got, step.want)
+		}
+	}
+}
+
+func names(list []*envoyconfig.Resource) (all []string) {
+	for _, r := range list {
+		all = append(all, r.Name)
+	}
+	return all
+}

@@ -126,3 +126,12 @@ func TestProfilesChangeInPlace(t *testing.T) {
 		compareDumps(t, article[node.Host], nodeDump(t, l, node.Host))
 	}
 }
+
+func TestFormsThatAreNone(t *testing.T) {
+	_, err := Options{Profile: "hard", Dialect: "envoy"}.Defaults()
+	for _, want := range []string{`profile "hard"`, `dialect "envoy"`, "hardened", "upstream"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error %v does not say %s", err, want)
+		}
+	}
+}

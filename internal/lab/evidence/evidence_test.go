@@ -162,3 +162,14 @@ func TestCounters(t *testing.T) {
 		t.Error("a broken counter is no error")
 	}
 }
+
+func TestOpened(t *testing.T) {
+	frames := [][]byte{
+		tcp(t, ztunnelA, podHBONE, 0, true, ""),
+		tcp(t, ztunnelA, podHBONE, 0, true, ""), // once more
+		tcp(t, sleep, vip, 1, false, request),   // opened before the capture
+	}
+	if got, want := Opened(frames), []Flow{{ztunnelA, podHBONE}}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
