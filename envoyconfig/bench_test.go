@@ -109,7 +109,7 @@ func BenchmarkChange(b *testing.B) {
 	})
 }
 
-func advance(b *testing.B, builder *envoyconfig.Builder, s *mesh.Snapshot) *envoyconfig.Resources {
+func advance(b testing.TB, builder *envoyconfig.Builder, s *mesh.Snapshot) *envoyconfig.Resources {
 	r, err := builder.Update(s, "ztunnel-x.istio-system")
 	if err != nil {
 		b.Fatal(err)

@@ -3,6 +3,8 @@
 package envoyconfig
 
 import (
+	"slices"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/ambient22/ambient22/envoyconfig/internal/wire"
@@ -30,11 +32,11 @@ func (m *maker) chunks(old []*chunk, lists [][]goal, kind chunkKind) ([]*chunk, 
 	}
 	all := make([]*chunk, len(lists))
 	for i, goals := range lists {
-		was := known[goals[0].text]
-		if was == nil || !sameGoals(was.goals, goals) {
-			was = &chunk{goals: goals}
+		all[i] = &chunk{goals: goals}
+		// The old goals are not kept: they would hold on to the snapshot they are from.
+		if was := known[goals[0].text]; was != nil && sameGoals(was.goals, goals) {
+			all[i].forms, all[i].blocks = was.forms, was.blocks
 		}
-		all[i] = was
 	}
 	if err := m.fillChunks(all, kind); err != nil {
 		return nil, err
@@ -99,6 +101,11 @@ func (k *chunk) write(w *wire.Writer, callers []caller, i int) error {
 	}
 	k.blocks[i] = pieces[0]
 	return nil
+}
+
+// sameChunks reports whether callers see the same, in the same memory.
+func sameChunks(a, b []*chunk) bool {
+	return slices.EqualFunc(a, b, func(a, b *chunk) bool { return sameList(a.blocks, b.blocks) })
 }
 
 func sortOf(c *caller) int {

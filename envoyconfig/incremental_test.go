@@ -61,6 +61,40 @@ func TestIncremental(t *testing.T) {
 	}
 }
 
+// TestOneMore counts what is new of each kind when one thing more is there.
+func TestOneMore(t *testing.T) {
+	const identities = 11 // ten pods of the node, and the one that all services share
+	for name, c := range map[string]struct {
+		change func(*mesh.Snapshot)
+		want   [4]int // listeners, clusters, endpoints, extensions
+	}{
+		"nothing":  {func(*mesh.Snapshot) {}, [4]int{}},
+		"endpoint": {oneEndpointLess, [4]int{0, 0, identities, 0}},
+		"service":  {oneServiceMore, [4]int{1, identities, identities, 0}},
+		// All three listeners know it, and one is for its identity alone.
+		"pod": {onePodMore, [4]int{4, 3 + 100, 100, 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := benchMesh(benchSize{10, 100}, true)
+			b := envoyconfig.NewBuilder(envoyconfig.Options{Node: "node-0"})
+			before := advance(t, b, s)
+			c.change(s)
+			after := lists(advance(t, b, s))
+			var got [4]int
+			for k, old := range lists(before) {
+				for _, r := range after[k] {
+					if !slices.Contains(old, r) {
+						got[k]++
+					}
+				}
+			}
+			if got != c.want {
+				t.Errorf("new are %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
 // sameButNew compares what a builder made with what one makes from nothing, and
 // with what it had made before.
 func sameButNew(before, after, fresh *envoyconfig.Resources) error {

@@ -53,7 +53,7 @@ func (m *maker) outbound() error {
 	}
 	m.sources(now)
 	if old.resource != nil && m.bound == nil && slices.Equal(old.sources, now.sources) &&
-		slices.Equal(old.chains, now.chains) && slices.Equal(old.ways, now.ways) && slices.Equal(old.waypoints, now.waypoints) {
+		sameChunks(old.chains, now.chains) && sameChunks(old.ways, now.ways) && sameChunks(old.waypoints, now.waypoints) {
 		now.resource = old.resource
 		return nil
 	}
@@ -70,7 +70,7 @@ func (m *maker) outboundChunks(old, now *outboundListener) error {
 	now.goals, now.crossed, now.direct = m.view.goals(), m.view.crossed, m.view.direct
 	var err error
 	if sameGoals(old.goals, now.goals) {
-		now.chains, now.ways = slices.Clone(old.chains), slices.Clone(old.ways)
+		now.goals, now.chains, now.ways = old.goals, slices.Clone(old.chains), slices.Clone(old.ways)
 		if err = m.fillChunks(now.chains, m.chainsTo); err != nil {
 			return err
 		}

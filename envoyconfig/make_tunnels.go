@@ -14,16 +14,16 @@ type tunnelRows struct {
 
 // tunnelForms adds the forms of an identity's tunnels.
 func (b *builder) tunnelForms(f *forms) error {
-	any := anyCaller()
-	for _, l := range b.tunnelListeners(any.identity) {
+	c := anyCaller()
+	for _, l := range b.tunnelListeners(c.identity) {
 		form, err := b.form(l.Name, l, 1)
 		if err != nil {
 			return err
 		}
 		f.tunnelListeners = append(f.tunnelListeners, form)
 	}
-	for _, c := range b.tunnelClusters(any) {
-		form, err := b.form(c.Name, c, 2)
+	for _, cluster := range b.tunnelClusters(c) {
+		form, err := b.form(cluster.Name, cluster, 2)
 		if err != nil {
 			return err
 		}
