@@ -37,7 +37,7 @@ type forms struct {
 // maker makes the next edition from a view, with what it can use of the old one.
 type maker struct {
 	view      *view
-	leaf      *builder
+	leaf      *builder // of typed messages
 	old, next *edition
 
 	// From the old edition to the next. Whether a caller has a waypoint matters to

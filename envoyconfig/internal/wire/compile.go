@@ -3,6 +3,7 @@
 package wire
 
 import (
+	"crypto/sha256"
 	"fmt"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -28,7 +29,7 @@ func Compile(m proto.Message) (*Template, error) {
 	if splice >= 0 {
 		return nil, fmt.Errorf("compiling %s: splice %d stands for the whole of it", d.FullName(), splice)
 	}
-	c := compiler{template: &Template{name: string(d.Name())}}
+	c := compiler{template: &Template{name: string(d.Name()), digest: sha256.Sum256(body)}}
 	c.nodes(nodes)
 	c.flush()
 	if err := c.count(); err != nil {

@@ -12,6 +12,6 @@
 // message with these strings in it.
 //
 // What has no hole and is long is not even copied: it goes into the result by
-// reference. So a hundred thousand messages with the same long tail hold it once,
-// and its SHA-256, which their own digests are made from, is computed once.
+// reference. So a hundred thousand messages with the same long tail hold it once.
+// Nor is what is written hashed: a digest is made from the template's and the strings.
 package wire

@@ -18,9 +18,9 @@ type Parts struct {
 	Digest Digest
 }
 
-// Digest tells two pieces apart. It is made from the bytes and from where pieces
-// were referred to, so it is the same in every process for what the same templates
-// wrote with the same arguments; it is not the hash of the joined bytes.
+// Digest tells two pieces apart. It is made from what a piece was written with, which
+// is the same in every process for what the same templates wrote with the same
+// arguments; it is not the hash of the bytes.
 type Digest [sha256.Size]byte
 
 // Marshal is the deterministic wire form of a message, as one part.
@@ -42,51 +42,33 @@ func marshal(m proto.Message) ([]byte, error) {
 
 // whole is a piece of one part.
 func whole(body []byte) Parts {
-	d := newDigester()
-	d.write(body)
-	p := Parts{Size: len(body), Digest: d.sum()}
+	p := Parts{Size: len(body), Digest: sha256.Sum256(body)}
 	if len(body) > 0 {
 		p.Bytes = [][]byte{body}
 	}
 	return p
 }
 
-// digester computes digests one after the other. What it hashes is the bytes, and
-// in place of each piece that is only referred to that piece's digest and size,
-// after the number of bytes since the one before. Read from its end, this can be
-// understood in one way only, so two pieces have one digest only if they are equal.
-type digester struct {
-	hash interface {
-		Write([]byte) (int, error)
-		Sum([]byte) []byte
-		Reset()
+// record is what a piece is written with: pieces that it refers to, and templates
+// with their arguments. The bytes follow from it, so its hash is as good as theirs
+// and costs a fraction. Each entry says how it is to be read, so that no two lists
+// of entries give one record.
+type record []byte
+
+func (r record) refer(p *Parts) record {
+	return append(append(r, 'r'), p.Digest[:]...)
+}
+
+func (r record) template(t *Template, splices [][]Parts, texts []string) record {
+	r = append(append(r, 't'), t.digest[:]...) // which says how many of both there are
+	for _, text := range texts {
+		r = append(binary.AppendUvarint(r, uint64(len(text))), text...)
 	}
-	run    int // bytes since the last reference
-	record [16 + sha256.Size]byte
-}
-
-func newDigester() *digester { return &digester{hash: sha256.New()} }
-
-func (d *digester) write(b []byte) {
-	d.hash.Write(b)
-	d.run += len(b)
-}
-
-func (d *digester) refer(p *Parts) {
-	binary.BigEndian.PutUint64(d.record[0:], uint64(d.run))
-	copy(d.record[8:], p.Digest[:])
-	binary.BigEndian.PutUint64(d.record[8+sha256.Size:], uint64(p.Size))
-	d.hash.Write(d.record[:])
-	d.run = 0
-}
-
-// sum is the digest, and begins the next.
-func (d *digester) sum() Digest {
-	binary.BigEndian.PutUint64(d.record[0:], uint64(d.run))
-	d.hash.Write(d.record[:8])
-	var out Digest
-	d.hash.Sum(out[:0])
-	d.hash.Reset()
-	d.run = 0
-	return out
+	for _, pieces := range splices {
+		r = binary.AppendUvarint(r, uint64(len(pieces)))
+		for i := range pieces {
+			r = append(r, pieces[i].Digest[:]...)
+		}
+	}
+	return r
 }

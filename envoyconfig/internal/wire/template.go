@@ -17,6 +17,7 @@ type Template struct {
 	ops     []op
 	lengths []length // in the order of their beginning, so that inner ones come after outer ones
 	inside  []item   // what is in the lengths, one after the other
+	digest  Digest   // of the message with its marks, from which everything else follows
 	texts   int      // number of holes
 	splices int      // number of splices
 }
@@ -64,6 +65,7 @@ func (t *Template) WriteAround(w *Writer, splices [][]Parts, texts ...string) {
 	if !t.accepts(w, splices, texts) {
 		return
 	}
+	w.record = w.record.template(t, splices, texts)
 	sizes := t.measure(w.sizes[:0], splices, texts)
 	w.sizes = sizes
 	own := w.own
@@ -78,11 +80,11 @@ func (t *Template) WriteAround(w *Writer, splices [][]Parts, texts ...string) {
 			own = append(own, texts[o.index]...)
 		case opShared:
 			w.own = own
-			w.Refer(o.shared)
+			w.share(o.shared)
 		case opSplice:
 			w.own = own
 			for j := range splices[o.index] {
-				w.Refer(&splices[o.index][j])
+				w.share(&splices[o.index][j])
 			}
 		}
 	}

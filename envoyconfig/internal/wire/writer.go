@@ -2,16 +2,18 @@
 
 package wire
 
+import "crypto/sha256"
+
 // Writer collects pieces. Everything between two calls of Finish shares one
 // allocation of exactly the size it needs, and lives as long as any of it. The zero
 // value is ready for use; it is for one goroutine.
 type Writer struct {
 	own      []byte // what is not referred to; reused from one Finish to the next
+	record   record // of all pieces, one after the other
 	segments []segment
-	cuts     []int // end of each piece in segments
+	cuts     []cut
 	slices   int   // parts in all segments together
 	sizes    []int // of a template's lengths; reused
-	digester *digester
 	err      error
 }
 
@@ -21,9 +23,17 @@ type segment struct {
 	refer *Parts
 }
 
+// cut is the end of a piece.
+type cut struct{ segments, record int }
+
 // Refer puts a finished piece, which must stay where and as it is until Finish, at
 // the end of the current one.
 func (w *Writer) Refer(p *Parts) {
+	w.record = w.record.refer(p)
+	w.share(p)
+}
+
+func (w *Writer) share(p *Parts) {
 	if p.Size == 0 {
 		return
 	}
@@ -51,53 +61,58 @@ func (w *Writer) closed() int {
 // Cut ends the current piece and begins the next.
 func (w *Writer) Cut() {
 	w.closeRun()
-	w.cuts = append(w.cuts, len(w.segments))
+	w.cuts = append(w.cuts, cut{segments: len(w.segments), record: len(w.record)})
 }
 
-// Finish returns the pieces, in the order in which they were cut; bytes after the
-// last Cut are the last piece. It fails if any argument of a template was not one
-// that the message could have had. The writer is then ready for other pieces.
+// Finish returns the pieces, in the order in which they were cut; what was written
+// after the last Cut is the last piece. It fails if any argument of a template was
+// not one that the message could have had. The writer is then ready for other
+// pieces.
 func (w *Writer) Finish() ([]Parts, error) {
-	w.closeRun()
-	if n := len(w.cuts); n == 0 || w.cuts[n-1] < len(w.segments) {
-		w.cuts = append(w.cuts, len(w.segments))
+	if n := len(w.cuts); n == 0 || w.cuts[n-1].record < len(w.record) {
+		w.Cut()
 	}
 	defer w.reset()
 	if w.err != nil {
 		return nil, w.err
 	}
-	if w.digester == nil {
-		w.digester = newDigester()
-	}
-	own := make([]byte, len(w.own))
-	copy(own, w.own)
-	list := make([][]byte, 0, w.slices)
+	f := finisher{own: make([]byte, len(w.own)), parts: make([][]byte, 0, w.slices)}
+	copy(f.own, w.own)
 	pieces := make([]Parts, len(w.cuts))
-	from, at := 0, 0
-	for i, cut := range w.cuts {
-		p := &pieces[i]
-		first := len(list)
-		for _, s := range w.segments[from:cut] {
-			if s.refer != nil {
-				list = append(list, s.refer.Bytes...)
-				p.Size += s.refer.Size
-				w.digester.refer(s.refer)
-				continue
-			}
-			run := own[at:s.end:s.end]
-			list = append(list, run)
-			p.Size += len(run)
-			w.digester.write(run)
-			at = s.end
-		}
-		p.Bytes = list[first:len(list):len(list)]
-		p.Digest = w.digester.sum()
-		from = cut
+	var from cut
+	for i, to := range w.cuts {
+		pieces[i] = f.piece(w.segments[from.segments:to.segments])
+		pieces[i].Digest = sha256.Sum256(w.record[from.record:to.record])
+		from = to
 	}
 	return pieces, nil
 }
 
+// finisher makes pieces of segments.
+type finisher struct {
+	own   []byte
+	parts [][]byte // of all pieces; never grows beyond its capacity
+	at    int      // in own
+}
+
+func (f *finisher) piece(segments []segment) Parts {
+	var p Parts
+	first := len(f.parts)
+	for _, s := range segments {
+		if s.refer != nil {
+			f.parts = append(f.parts, s.refer.Bytes...)
+			p.Size += s.refer.Size
+			continue
+		}
+		f.parts = append(f.parts, f.own[f.at:s.end:s.end])
+		p.Size += s.end - f.at
+		f.at = s.end
+	}
+	p.Bytes = f.parts[first:len(f.parts):len(f.parts)]
+	return p
+}
+
 func (w *Writer) reset() {
 	clear(w.segments) // they would hold on to the pieces
-	w.own, w.segments, w.cuts, w.slices, w.err = w.own[:0], w.segments[:0], w.cuts[:0], 0, nil
+	w.own, w.record, w.segments, w.cuts, w.slices, w.err = w.own[:0], w.record[:0], w.segments[:0], w.cuts[:0], 0, nil
 }
