@@ -146,6 +146,15 @@ func TestDifferences(t *testing.T) {
 			`[{"name":"l","filter_chains":[{"name":"x","filter_chain_match":{"destination_port":1}},{"name":"y"}]}]`, `[{"name":"l","filter_chains":[{"name":"z","filterChainMatch":{"destinationPort":1}},{"name":"y"}]}]`,
 			"~ listener l\n    ~ filter_chains[x].name: \"x\" → \"z\"\n",
 		},
+		"a chain with another name, found by its content": {
+			`[{"name":"l","filter_chains":[{"name":"x","filters":[{"name":"tcp"}]},{"name":"y"}]}]`, `[{"name":"l","filter_chains":[{"name":"y"},{"name":"z","filters":[{"name":"tcp"}]}]}]`,
+			"~ listener l\n    ~ filter_chains[x].name: \"x\" → \"z\"\n",
+		},
+		"a chain in another's place": {
+			`[{"name":"l","filter_chains":[{"name":"x","filter_chain_match":{"destination_port":1}}]}]`, `[{"name":"l","filter_chains":[{"name":"z","filter_chain_match":{"destination_port":2}}]}]`,
+			"~ listener l\n    - filter_chains[x]: {\"filter_chain_match\":{\"destination_port\":1},\"name\":\"x\"}\n" +
+				"    + filter_chains[z]: {\"filter_chain_match\":{\"destination_port\":2},\"name\":\"z\"}\n",
+		},
 		"a route with another match": {
 			`[{"name":"r","virtual_hosts":[{"name":"v","routes":[{"match":{"connect_matcher":{}}},{"match":{"prefix":"/"}}]}]}]`,
 			`[{"name":"r","virtual_hosts":[{"name":"v","routes":[{"match":{"connect_matcher":{},"case_sensitive":true}},{"match":{"prefix":"/"}}]}]}]`,

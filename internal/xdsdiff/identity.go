@@ -43,6 +43,11 @@ type identity struct {
 	weak bool
 }
 
+// isChain reports whether a value of that schema is a filter chain.
+func isChain(of schema) bool {
+	return of.form == message && of.message.FullName() == "envoy.config.listener.v3.FilterChain"
+}
+
 // identities are the ways to match the elements of a list, the best one first. What
 // is the same by an earlier one is not looked at by a later one.
 func identities(of schema) []identity {

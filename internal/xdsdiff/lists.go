@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // element is one element of a list that is compared.
@@ -31,6 +32,9 @@ func (c *comparer) lists(path string, s schema, a, b value) {
 	left, right := newElements(a), newElements(b)
 	for _, id := range identities(of) {
 		match(of, left, right, id)
+	}
+	if isChain(of) {
+		pairRenamed(of, left, right)
 	}
 	// What has no name of its own is the same where it says the same; of the rest the
 	// first is compared with the first, and so on.
@@ -97,6 +101,40 @@ func match(of schema, left, right []element, id identity) {
 		}
 		pairInOrder(lone(left, g[0]), lone(right, g[1]), left, right, false)
 	}
+}
+
+// mostRenamed is how many fields may change in a chain that goes on under another
+// name: the name itself, and what is called after it.
+const mostRenamed = 4
+
+// pairRenamed pairs the one chain that only A has with the one that only B has, if
+// they take the same connections and differ in a few values only: a renamed chain is
+// told by these, not by the beginnings of two long texts.
+func pairRenamed(of schema, left, right []element) {
+	i, j := onlyLone(left), onlyLone(right)
+	if i < 0 || j < 0 {
+		return
+	}
+	var try comparer
+	try.compare("", of, left[i].v, right[j].v)
+	another := func(d Difference) bool { return d.Op != Change || strings.HasPrefix(d.Path, "filter_chain_match") }
+	if len(try.found) <= mostRenamed && !slices.ContainsFunc(try.found, another) {
+		left[i].other, right[j].other = j, i
+	}
+}
+
+// onlyLone is the index of the one element that has a name and no match, or -1.
+func onlyLone(elements []element) int {
+	found := -1
+	for i := range elements {
+		if e := &elements[i]; e.other >= 0 {
+			continue
+		} else if !e.named || found >= 0 {
+			return -1
+		}
+		found = i
+	}
+	return found
 }
 
 // lone are those of the elements that have no match.
