@@ -18,6 +18,7 @@ import (
 // insideCommand groups what the lab itself runs inside its hosts.
 func insideCommand(s streams) *cobra.Command {
 	c := &cobra.Command{Use: "inside", Short: "What the lab runs inside its hosts", Hidden: true}
+	group(c)
 	c.AddCommand(enterCommand(), serveCommand(s), getCommand(s), loadCommand(s), transferCommand(s))
 	return c
 }

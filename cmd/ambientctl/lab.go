@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,6 +30,7 @@ func labCommand(s streams) *cobra.Command {
 namespaces, with the node controllers and ztunnels as real processes in them.
 Where the kernel has no Geneve, the lab runs inside a QEMU machine.`,
 	}
+	group(c)
 	o := &labFlags{}
 	f := c.PersistentFlags()
 	f.StringVar(&o.Name, "name", lab.DefaultName, "name of the lab, part of its namespaces' names")
@@ -69,7 +71,13 @@ func labRun(s streams, o *labFlags) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "run article",
 		Short: "Bring the lab up, make the article's call, show what happened, and take the lab down",
-		Args:  cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs), ValidArgs: []string{lab.DefaultName},
+		Args: func(_ *cobra.Command, args []string) error {
+			if !slices.Equal(args, []string{lab.DefaultName}) {
+				return fmt.Errorf("there is one topology to run, and it is given by its name: ambientctl lab run %s", lab.DefaultName)
+			}
+			return nil
+		},
+		ValidArgs: []string{lab.DefaultName},
 		RunE: func(c *cobra.Command, _ []string) error {
 			p := lab.NewProgress(s.err, o.elapsed)
 			r, err := runLab(c.Context(), o, load, p)

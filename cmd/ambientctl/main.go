@@ -65,6 +65,13 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return 1
 }
 
+// group makes a command that only has commands of its own refuse a mistyped one, which
+// must not end as if it had run.
+func group(c *cobra.Command) {
+	c.Args = cobra.NoArgs
+	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+}
+
 // exitCode is a command's own exit code, to be passed on without a word.
 type exitCode int
 

@@ -16,7 +16,13 @@ import (
 
 func labExec(s streams, o *labFlags) *cobra.Command {
 	c := &cobra.Command{
-		Use: "exec HOST -- COMMAND", Short: "Run a command inside a host of the lab", Args: cobra.MinimumNArgs(2),
+		Use: "exec HOST -- COMMAND", Short: "Run a command inside a host of the lab",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) < 2 {
+				return errors.New("a host and a command are needed: ambientctl lab exec HOST -- COMMAND")
+			}
+			return nil
+		},
 		RunE: func(c *cobra.Command, args []string) error {
 			if args[1] == "--" {
 				args = append(args[:1:1], args[2:]...)

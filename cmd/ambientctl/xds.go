@@ -19,10 +19,8 @@ func xdsCommand(s streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "xds",
 		Short: "See what a node's ztunnel is served",
-		// A mistyped command must not end as a comparison without differences does.
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	group(c)
 	c.AddCommand(xdsRender(s), xdsDiff(s), xdsSize(s))
 	return c
 }

@@ -99,6 +99,8 @@ func TestRenderNamesWhatIsWrong(t *testing.T) {
 		"kind":      {[]string{"--manifests", twoPods, "--node", nodeA, "--kind", "routes"}, []string{"routes", "listeners, clusters, endpoints, extensions and all"}},
 		"node":      {[]string{"--manifests", twoPods, "--node", "node-9", "--kind", "clusters"}, []string{"node-9", nodeA}},
 		"no folder": {[]string{"--manifests", "/no/such", "--node", nodeA, "--kind", "clusters"}, []string{"/no/such"}},
+		"domain":    {[]string{"--trust-domain", "spiffe://mesh.example"}, []string{`--trust-domain: "spiffe://mesh.example"`, "cluster.local"}},
+		"no domain": {[]string{"--trust-domain", ""}, []string{"--trust-domain"}},
 		"mode":      {[]string{"--mesh-mode", "maybe"}, []string{"--mesh-mode", "maybe"}},
 	} {
 		t.Run(name, func(t *testing.T) {

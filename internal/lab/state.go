@@ -16,7 +16,7 @@ import (
 )
 
 // ErrDown says that there is no lab of that name.
-var ErrDown = errors.New("the lab is not up")
+var ErrDown = errors.New("the lab is not up (ambientctl lab up starts it)")
 
 // ErrUp says that there is one already.
 var ErrUp = errors.New("the lab is up already")

@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/pflag"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
 	"github.com/ambient22/ambient22/internal/kube"
 	"github.com/ambient22/ambient22/internal/manifest"
@@ -42,6 +43,10 @@ func (o *Flags) Options() (manifest.Options, error) {
 	}
 	if o.Manifests == "" {
 		faults = append(faults, errors.New("--manifests is required: a folder of Kubernetes YAML (Node, Namespace, Pod, Service, EndpointSlice)"))
+	}
+	// SPIFFE's own library also takes a whole URI here; identities are made from what is typed.
+	if domain, err := spiffeid.TrustDomainFromString(o.TrustDomain); err != nil || domain.Name() != o.TrustDomain {
+		faults = append(faults, fmt.Errorf("--trust-domain: %q is none: lower-case letters, digits, dots, dashes and underscores, like %s", o.TrustDomain, mesh.DefaultTrustDomain))
 	}
 	mode, err := kube.ParseMode(o.mode)
 	if err != nil {
