@@ -29,7 +29,7 @@ bench: ## the benchmarks, side by side with the 2022 way (root)
 verify: ## format, vet, staticcheck, import directions, docs, golden files, scripts
 	hack/verify.sh
 
-fuzz: ## every fuzz target for a while (FUZZTIME=30s)
+fuzz: ## every fuzz target for FUZZTIME (30s), or those that FUZZ matches
 	hack/fuzz.sh
 
 clean: ## remove bin/

@@ -23,6 +23,8 @@ fuzz() {
   go test -run '^$' -fuzz "^$2\$" -fuzztime "${FUZZTIME:-30s}" -fuzzminimizetime 50x "$1" | tee "$log" || status=FAILED
   [[ $status == ok ]] || failed=$((failed + 1))
   execs=$(sed -n 's/.*execs: \([0-9]*\).*/\1/p' "$log" | tail -1)
+  # A short run may end before all inputs that are known already were tried once.
+  [[ $status == FAILED || ${execs:-0} -gt 0 ]] || status=short
   results+=("$(printf '%-7s %-22s %9s execs  %s' "$status" "$2" "${execs:-0}" "$1")")
 }
 
@@ -37,4 +39,7 @@ done < <(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}} {{.Dir}
 [[ ${#results[@]} -gt 0 ]] || die "no fuzz target found"
 echo "== ${#results[@]} targets, ${FUZZTIME:-30s} each"
 printf '%s\n' "${results[@]}"
+if [[ " ${results[*]}" == *" short "* ]]; then
+  echo "short: FUZZTIME was over before all known inputs were tried"
+fi
 [[ $failed -eq 0 ]] || die "$failed targets have found something"
