@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	runtimemetrics "runtime/metrics"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,23 +27,27 @@ import (
 // identities, and waits until a proxy has the assignments that differ, one for each
 // identity. The proxy subscribes as Envoy does: to all clusters, then to the
 // endpoints of each by name. Reported are, for one change, what building the
-// resources took, then the time from Set until the proxy has them, and the
-// processor time of all of it, the proxy's included.
+// resources took; the time from Set until the server has written the last byte, the
+// slowest as well; the time from Set until the proxy has decoded all; and the
+// processor time of everything, the proxy's and its ACKs' included. A change follows
+// as soon as the proxy has sent its ACK, or, with settled=true, when the server has
+// read it.
 func BenchmarkServiceChange(b *testing.B) {
 	for _, size := range []struct {
 		protocol             string
 		identities, services int
+		settled              bool
 	}{
-		{"delta", 101, 10}, {"delta", 101, 100}, {"delta", 101, 1000}, {"delta", 1100, 1000},
-		{"sotw", 101, 10}, {"sotw", 101, 100}, {"sotw", 101, 1000},
+		{"delta", 101, 10, false}, {"delta", 101, 100, false}, {"delta", 101, 1000, false}, {"delta", 1100, 1000, false},
+		{"sotw", 101, 10, false}, {"sotw", 101, 100, false}, {"sotw", 101, 1000, false}, {"sotw", 101, 1000, true},
 	} {
-		b.Run(fmt.Sprintf("%s/identities=%d/services=%d", size.protocol, size.identities, size.services), func(b *testing.B) {
-			changeService(b, size.protocol, size.identities, size.services)
+		b.Run(fmt.Sprintf("%s/identities=%d/services=%d/settled=%v", size.protocol, size.identities, size.services, size.settled), func(b *testing.B) {
+			changeService(b, size.protocol, size.identities, size.services, size.settled)
 		})
 	}
 }
 
-func changeService(b *testing.B, protocol string, identities, services int) {
+func changeService(b *testing.B, protocol string, identities, services int, settled bool) {
 	s := start(b)
 	builder := envoyconfig.NewBuilder(envoyconfig.Options{Node: "node"})
 	variants := [2]*mesh.Snapshot{flatMesh(identities, services, 0), flatMesh(identities, services, 1)}
@@ -68,25 +73,38 @@ func changeService(b *testing.B, protocol string, identities, services int) {
 	}
 	eventually(b, "all is counted", func() bool { return len(s.Status()[0].Types) == 3 && s.Status()[0].Types[2].Sent != "" })
 	bytes, sent, cpu := s.metric("push_bytes_total", "endpoint"), others(), processorTime(b)
-	var building, serving time.Duration
+	var building, writing, slowest, serving time.Duration
 	b.ReportAllocs()
 	for i := 1; b.Loop(); i++ {
 		begun := time.Now()
 		r := build(i)
 		built := time.Now()
 		set(r)
+		var acks []func()
 		for got := 0; got < identities; {
-			got += next()
+			n, ack := next()
+			got, acks = got+n, append(acks, ack)
 		}
-		building += built.Sub(begun)
 		serving += time.Since(built)
+		took := s.written.at().Sub(built)
+		building, writing, slowest = building+built.Sub(begun), writing+took, max(slowest, took)
+		for _, ack := range acks {
+			ack()
+		}
+		if settled {
+			eventually(b, "the ACK is read", func() bool {
+				return !slices.ContainsFunc(s.Status()[0].Types, func(t TypeStatus) bool { return t.Unanswered > 0 })
+			})
+		}
 	}
 	if again := others(); again != sent {
 		b.Errorf("%v responses of clusters and listeners", again-sent)
 	}
 	perChange := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 / float64(b.N) }
 	b.ReportMetric(perChange(building), "build-ms")
-	b.ReportMetric(perChange(serving), "wire-ms")
+	b.ReportMetric(perChange(writing), "wire-ms")
+	b.ReportMetric(float64(slowest.Microseconds())/1000, "slowest-wire-ms")
+	b.ReportMetric(perChange(serving), "proxy-ms")
 	b.ReportMetric(perChange(processorTime(b)-cpu), "cpu-ms")
 	b.ReportMetric((s.metric("push_bytes_total", "endpoint")-bytes)/float64(b.N), "bytes")
 	b.ReportMetric(float64(identities), "resources")
@@ -95,8 +113,9 @@ func changeService(b *testing.B, protocol string, identities, services int) {
 }
 
 // follow subscribes to everything as Envoy does and takes it in. It returns a
-// function that takes the next response of endpoints and counts them.
-func follow(b *testing.B, s *running, protocol string, r *envoyconfig.Resources) (next func() int) {
+// function that takes the next response of endpoints, counts them, and returns how
+// to accept it.
+func follow(b *testing.B, s *running, protocol string, r *envoyconfig.Resources) (next func() (int, func())) {
 	b.Helper()
 	names := make([]string, len(r.Endpoints))
 	for i, e := range r.Endpoints {
@@ -117,7 +136,10 @@ func follow(b *testing.B, s *running, protocol string, r *envoyconfig.Resources)
 		}
 		c.send(ask(listeners))
 		take()
-		return func() int { return take(names...) }
+		return func() (int, func()) {
+			a := c.next()
+			return len(a.Resources), func() { c.send(ack(a, names...)) }
+		}
 	}
 	c := s.delta()
 	all := func(total int) {
@@ -132,7 +154,10 @@ func follow(b *testing.B, s *running, protocol string, r *envoyconfig.Resources)
 	all(len(names))
 	c.send(subscribe(listeners))
 	all(len(r.Listeners))
-	return func() int { _, a := take(c); return len(a.Resources) }
+	return func() (int, func()) {
+		a := c.next()
+		return len(a.Resources), func() { c.send(deltaAck(a)) }
+	}
 }
 
 // flatMesh has so many identities, one pod each, and so many services of two

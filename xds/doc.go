@@ -21,8 +21,9 @@
 // A change is sent in an order in which nothing is named before it exists and
 // nothing removed while it is named: clusters, internal listeners, endpoints,
 // listeners, then what fell away. A push waits until the proxy has answered the
-// earlier ones, but never longer than a moment. What a proxy subscribes to is
-// answered at once.
+// earlier ones, but never longer than a moment; endpoints wait for what they depend
+// on, and not for the answers to a few earlier endpoints. What a proxy subscribes
+// to is answered at once.
 //
 // In state of the world a message holds all of a type, as the protocol wants for
 // listeners and clusters; there, clusters that fall away are sent once more
@@ -61,9 +62,10 @@
 // would be worth. A listener of a large mesh has hundreds of megabytes, so a
 // client must raise its own limit on received messages (grpc-go:
 // MaxCallRecvMsgSize; Envoy has none), and does well to raise its HTTP/2 windows.
-// A response of many resources is cut into several, except for listeners and
-// clusters in state of the world, where one message must hold all; no message can
-// pass 2 GiB, gRPC's limit. Requests up to MaxRequestBytes are taken: a state of the
+// A response of many resources is cut into several, except for clusters in state of
+// the world, where one message must hold all, and for listeners, because a proxy
+// starts working with the first answer of them; no message can pass 2 GiB, gRPC's
+// limit. Requests up to MaxRequestBytes are taken: a state of the
 // world request for endpoints names every one of them.
 //
 // # Who may connect

@@ -34,6 +34,7 @@ type running struct {
 	registry *prometheus.Registry
 	source   *fakeSource
 	stop     func() error // ends Serve and returns its error
+	written  *lastWrite
 }
 
 // start serves on a fresh socket; configure may change the server first.
@@ -41,7 +42,7 @@ func start(t testing.TB, configure ...func(*Server)) *running {
 	t.Helper()
 	r := &running{
 		t: t, path: filepath.Join(t.TempDir(), "run", "xds.sock"),
-		log: &logBuffer{}, registry: prometheus.NewRegistry(), source: newFakeSource(),
+		log: &logBuffer{}, registry: prometheus.NewRegistry(), source: newFakeSource(), written: &lastWrite{},
 	}
 	log := slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	r.Server = New(Config{Secrets: r.source, Log: log, Registerer: r.registry})
@@ -54,7 +55,7 @@ func start(t testing.TB, configure ...func(*Server)) *running {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- r.Serve(ctx, lis) }()
+	go func() { served <- r.Serve(ctx, watchedListener{lis, r.written}) }()
 	r.stop = sync.OnceValue(func() error {
 		cancel()
 		return <-served

@@ -54,24 +54,35 @@ func looseOrders() [][]step {
 	}
 }
 
-// waitsFor are the kinds whose unanswered responses hold a step back.
-func (t step) waitsFor() []kind {
-	if t.kind >= extensions {
-		return []kind{t.kind}
+// pipelined is how many responses of endpoints may be unanswered before the next
+// one waits. Endpoints depend on clusters and internal listeners, not on one
+// another, and a proxy reads a stream in order. In state of the world their ACKs
+// repeat every name, and may take longer than the change itself. The bound is for
+// the proxy that is slow: it misses the states in between.
+const pipelined = 4
+
+// holdUp are the unanswered responses of a kind that hold the step back.
+func (t step) holdUp(sub *subscription) []sent {
+	switch {
+	case t.kind >= extensions && sub.kind != t.kind:
+		return nil
+	case t.kind < extensions && sub.kind >= extensions:
+		return nil
+	case t.kind == endpoints && t.late && sub.kind == endpoints && len(sub.unanswered) < pipelined:
+		return nil
 	}
-	return []kind{clusters, endpoints, listeners}
+	return sub.unanswered
 }
 
 // ready reports whether the proxy has answered what must come before the step. If
 // not, until is when the step goes ahead all the same: a proxy that never
 // answers still gets the latest.
 func (s *stream) ready(t step, now time.Time) (until time.Time, ok bool) {
-	for _, k := range t.waitsFor() {
-		sub := s.subs[k]
+	for _, sub := range s.subs {
 		if sub == nil {
 			continue
 		}
-		for _, r := range sub.unanswered {
+		for _, r := range t.holdUp(sub) {
 			if end := r.at.Add(s.server.ackWait); end.After(now) && end.After(until) {
 				until = end
 			}

@@ -111,11 +111,15 @@ func (d deltaDialect) push(s *stream, sub *subscription, v *view, t step, p *pla
 
 // send sends resources and removals, in as many messages as their size takes.
 func (deltaDialect) send(s *stream, sub *subscription, v *view, list []*envoyconfig.Resource, removed []string) error {
+	limit := s.server.deltaBytes
+	if sub.kind == listeners {
+		limit = listenerMessageBytes
+	}
 	for first := true; first || len(list)+len(removed) > 0; first = false {
 		r := sent{nonce: s.nonce(), version: v.table().version}
 		m := newMessage(r.version, sub.kind.typeURL(), r.nonce)
 		n := 0
-		for n < len(list) && m.fits(list[n], s.server.deltaBytes) {
+		for n < len(list) && m.fits(list[n], limit) {
 			m.deltaResource(list[n])
 			n++
 		}

@@ -3,6 +3,8 @@
 package xds
 
 import (
+	"math"
+
 	"google.golang.org/grpc/encoding"
 	_ "google.golang.org/grpc/encoding/proto" // the codec that rawCodec falls back to
 	"google.golang.org/grpc/mem"
@@ -79,10 +81,12 @@ func (m *message) room(n int) []byte {
 // Sizes from which a response is cut in two, so that a first answer of many
 // resources is not one message of gigabytes. In state of the world each message
 // costs an ACK that repeats all names, so there it is only cut where gRPC's limit
-// comes near.
+// comes near. Listeners are never cut below that limit: a proxy starts working with
+// the first answer, and would be ready before it has what captures its traffic.
 const (
-	deltaMessageBytes = 64 << 20
-	sotwMessageBytes  = 1 << 30
+	deltaMessageBytes    = 64 << 20
+	sotwMessageBytes     = 1 << 30
+	listenerMessageBytes = math.MaxInt32 - 1<<20 // the rest is for names and versions
 )
 
 // fits reports whether a resource goes into the message, given a limit in bytes.
