@@ -69,3 +69,12 @@ func oneServiceMore(s *mesh.Snapshot) {
 	s.Services = append(slices.Clone(s.Services), benchService(len(s.Services), port))
 	s.Sort()
 }
+
+// onePolicyMore adds a policy that holds for every pod.
+func onePolicyMore(s *mesh.Snapshot) {
+	s.Policies = append(slices.Clone(s.Policies), mesh.AuthorizationPolicy{
+		Namespace: "default", Name: fmt.Sprintf("policy-%d", len(s.Policies)), Action: mesh.Deny,
+		Rules: []mesh.Rule{{From: []mesh.Source{{Namespaces: []string{"other"}}}, To: []mesh.Operation{{Ports: []uint16{9090}}}}},
+	})
+	s.Sort()
+}

@@ -89,7 +89,7 @@ func BenchmarkChange(b *testing.B) {
 		for _, c := range []struct {
 			name   string
 			change func(*mesh.Snapshot)
-		}{{"endpoint", oneEndpointLess}, {"service", oneServiceMore}, {"pod", onePodMore}} {
+		}{{"endpoint", oneEndpointLess}, {"service", oneServiceMore}, {"pod", onePodMore}, {"policy", onePolicyMore}} {
 			changed := *s
 			c.change(&changed)
 			b.Run(c.name, func(b *testing.B) {

@@ -3,7 +3,6 @@
 package envoyconfig
 
 import (
-	"net/netip"
 	"slices"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -16,7 +15,7 @@ import (
 
 // inboundHCM takes HTTP/2 CONNECT requests and turns each into a connection to
 // the address its header names (listing 19), if the policies agree.
-func (b *builder) inboundHCM(ip netip.Addr, policies []*hcmv3.HttpFilter) []*listenerv3.Filter {
+func (b *builder) inboundHCM(ip string, policies []*hcmv3.HttpFilter) []*listenerv3.Filter {
 	const connect = "CONNECT"
 	hcm := &hcmv3.HttpConnectionManager{
 		StatPrefix: "inbound_hcm",
@@ -40,7 +39,7 @@ func (b *builder) inboundHCM(ip netip.Addr, policies []*hcmv3.HttpFilter) []*lis
 const plainAddress = `[0-9.]+:[1-9][0-9]{0,4}`
 
 // ownAddress matches requests for a pod's own address, at any port.
-func (b *builder) ownAddress(ip netip.Addr) []*routev3.HeaderMatcher {
+func (b *builder) ownAddress(ip string) []*routev3.HeaderMatcher {
 	target := func(m *matcherv3.StringMatcher) *routev3.HeaderMatcher {
 		return &routev3.HeaderMatcher{
 			Name:                 targetHeader(b.options.Dialect),
@@ -48,14 +47,14 @@ func (b *builder) ownAddress(ip netip.Addr) []*routev3.HeaderMatcher {
 		}
 	}
 	return []*routev3.HeaderMatcher{
-		target(&matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: ip.String() + ":"}}),
-		target(b.policies.rules.regex(plainAddress)),
+		target(&matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: ip + ":"}}),
+		target(b.rules.regex(plainAddress)),
 	}
 }
 
 // connectRoute takes requests for any address or, in the hardened profile, for the
 // pod's own: what has no route is answered with 404.
-func (b *builder) connectRoute(connect string, ip netip.Addr) *routev3.Route {
+func (b *builder) connectRoute(connect, ip string) *routev3.Route {
 	match := &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_ConnectMatcher_{ConnectMatcher: &routev3.RouteMatch_ConnectMatcher{}}}
 	if b.options.Profile == Hardened {
 		match.Headers = b.ownAddress(ip)

@@ -72,7 +72,8 @@ func TestOneMore(t *testing.T) {
 		"endpoint": {oneEndpointLess, [4]int{0, 0, identities, 0}},
 		"service":  {oneServiceMore, [4]int{1, identities, identities, 0}},
 		// All three listeners know it, and one is for its identity alone.
-		"pod": {onePodMore, [4]int{4, 3 + 100, 100, 1}},
+		"pod":    {onePodMore, [4]int{4, 3 + 100, 100, 1}},
+		"policy": {onePolicyMore, [4]int{2, 0, 0, 0}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := benchMesh(benchSize{10, 100}, true)

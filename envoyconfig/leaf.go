@@ -28,7 +28,7 @@ type builder struct {
 	socketMatches []*clusterv3.Cluster_TransportSocketMatch
 	tunnelHTTP    map[string]*anypb.Any
 	meshPeers     *tlsv3.CommonTlsContext_CombinedValidationContext
-	policies      *policyFilters
+	rules         ruleWriter
 }
 
 func newBuilder(v *view, o Options) *builder {
@@ -41,8 +41,8 @@ func newBuilder(v *view, o Options) *builder {
 		toWaypoint: tunnelToWaypoint(o.Dialect),
 		edsConfig:  edsConfig(),
 		meshPeers:  trusted(o.Dialect, meshPeers(v.snapshot.TrustDomain)),
+		rules:      newRuleWriter(v.snapshot.TrustDomain, o),
 	}
-	b.policies = newPolicyFilters(&b.packer, v.snapshot, o.Dialect == Istio116)
 	b.matchInputs = newMatchInputs(&b.packer)
 	b.fromMetadata = addressFromMetadata(&b.packer, o.Dialect)
 	b.socketMatches = socketMatches(&b.packer, o.Dialect)

@@ -3,15 +3,12 @@
 package envoyconfig
 
 import (
-	"net/netip"
 	"slices"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
-
-	"github.com/ambient22/ambient22/internal/mesh"
 )
 
 // virtualInboundPlaintext is the statistics prefix of plain inbound connections.
@@ -33,40 +30,40 @@ func (b *builder) plaintextListener(chains []*listenerv3.FilterChain) *listenerv
 }
 
 // inboundChain takes the tunnels to a pod.
-func (b *builder) inboundChain(w *mesh.Workload) *listenerv3.FilterChain {
-	if w.NativeHBONE() {
-		return b.nativeChain(w.IP)
+func (b *builder) inboundChain(c callee, p *protection) *listenerv3.FilterChain {
+	if p.native {
+		return b.nativeChain(c.ip)
 	}
-	return b.tunnelChain(w)
+	return b.tunnelChain(c, p)
 }
 
 // tunnelChain ends a pod's tunnels with that pod's certificate, for those whom the
 // policies let in.
-func (b *builder) tunnelChain(w *mesh.Workload) *listenerv3.FilterChain {
-	ofConnection, ofRequest := b.tunnelPolicies(w)
+func (b *builder) tunnelChain(c callee, p *protection) *listenerv3.FilterChain {
+	ofConnection, ofRequest := b.tunnelPolicies(c, p)
 	return &listenerv3.FilterChain{
-		Name:             inboundChainName(w.IP),
-		FilterChainMatch: exactAddress(w.IP),
-		TransportSocket:  b.tunnelServerTLS(w),
-		Filters:          slices.Concat(ofConnection, b.inboundHCM(w.IP, ofRequest)),
+		Name:             inboundChainName(c.ip),
+		FilterChainMatch: exactAddress(c.ip),
+		TransportSocket:  b.tunnelServerTLS(c.secret),
+		Filters:          slices.Concat(ofConnection, b.inboundHCM(c.ip, ofRequest)),
 	}
 }
 
 // tunnelPolicies are the filters that decide who may open a tunnel to a pod. Where
 // a waypoint stands in front, it has done so already. The hardened profile decides
 // by the request in the tunnel, because only that says which port is called.
-func (b *builder) tunnelPolicies(w *mesh.Workload) ([]*listenerv3.Filter, []*hcmv3.HttpFilter) {
-	if identity := b.view.identity(w); b.view.represented[identity] {
-		return b.waypointRBAC(identity), nil
+func (b *builder) tunnelPolicies(c callee, p *protection) ([]*listenerv3.Filter, []*hcmv3.HttpFilter) {
+	if p.represented {
+		return b.waypointRBAC(c.identity), nil
 	}
 	if b.options.Profile == Hardened {
-		return nil, b.httpRBAC(w, targetHeader(b.options.Dialect))
+		return nil, b.httpRBAC(p.policies, c.ip)
 	}
-	return b.networkRBAC(w), nil
+	return b.networkRBAC(p.policies), nil
 }
 
 // nativeChain hands tunnels on, unopened, to a pod that ends them itself.
-func (b *builder) nativeChain(ip netip.Addr) *listenerv3.FilterChain {
+func (b *builder) nativeChain(ip string) *listenerv3.FilterChain {
 	return &listenerv3.FilterChain{
 		Name:             inboundChainName(ip),
 		FilterChainMatch: exactAddress(ip),
@@ -76,16 +73,16 @@ func (b *builder) nativeChain(ip netip.Addr) *listenerv3.FilterChain {
 
 // plaintextChain hands plain connections on to a pod, if policies let them in.
 // Whether they had to come by a tunnel is only asked in the hardened profile.
-func (b *builder) plaintextChain(w *mesh.Workload) *listenerv3.FilterChain {
+func (b *builder) plaintextChain(c callee, p *protection) *listenerv3.FilterChain {
 	var strict []*listenerv3.Filter
 	if b.options.Profile == Hardened {
-		strict = b.strictMTLS(w)
+		strict = b.strictMTLS(p.strict)
 	}
 	deliver := b.tcpProxy(virtualInboundPlaintext, VirtualInboundCluster, "", nil)
 	return &listenerv3.FilterChain{
-		Name:             inboundChainName(w.IP),
-		FilterChainMatch: exactAddress(w.IP),
-		Filters:          slices.Concat(strict, b.networkRBAC(w), deliver),
+		Name:             inboundChainName(c.ip),
+		FilterChainMatch: exactAddress(c.ip),
+		Filters:          slices.Concat(strict, b.networkRBAC(p.policies), deliver),
 	}
 }
 
@@ -97,9 +94,7 @@ func (b *builder) blackHoleInbound(name, place string) *listenerv3.FilterChain {
 	}
 }
 
-func exactAddress(ip netip.Addr) *listenerv3.FilterChainMatch {
-	return &listenerv3.FilterChainMatch{PrefixRanges: []*corev3.CidrRange{{
-		AddressPrefix: ip.String(),
-		PrefixLen:     wrapperspb.UInt32(uint32(ip.BitLen())),
-	}}}
+func exactAddress(ip string) *listenerv3.FilterChainMatch {
+	const whole = 32 // bits of an IPv4 address
+	return &listenerv3.FilterChainMatch{PrefixRanges: []*corev3.CidrRange{{AddressPrefix: ip, PrefixLen: wrapperspb.UInt32(whole)}}}
 }

@@ -88,6 +88,8 @@ func (m *maker) inboundPods(old, now *inboundListeners) (changed bool, err error
 		}
 	}
 	changed = len(old.pods) != len(m.view.captured)
+	forms := map[string]*inboundForm{}
+	var out wire.Writer
 	for _, w := range m.view.captured {
 		input := inboundInput{
 			ip: w.IP, namespace: w.Namespace, secret: m.view.snapshot.SecretName(w),
@@ -96,7 +98,7 @@ func (m *maker) inboundPods(old, now *inboundListeners) (changed bool, err error
 		p := before[w.IP]
 		if p == nil || !p.equal(&input) {
 			changed = true
-			if p, err = m.inboundPod(w, input); err != nil {
+			if p, err = m.inboundPod(&out, w, input, forms); err != nil {
 				return false, err
 			}
 		}
@@ -105,22 +107,51 @@ func (m *maker) inboundPods(old, now *inboundListeners) (changed bool, err error
 	return changed, nil
 }
 
-func (m *maker) inboundPod(w *mesh.Workload, input inboundInput) (*inboundPod, error) {
-	p := &inboundPod{inboundInput: input}
-	var err error
-	if p.tunnel, err = m.leaf.chainField(m.leaf.inboundChain(w)); err != nil {
-		return nil, err
-	}
-	p.plaintext, err = m.leaf.chainField(m.leaf.plaintextChain(w))
-	return p, err
+// inboundForm are the chains of all pods with the same protection.
+type inboundForm struct {
+	tunnel, plaintext *wire.Template
 }
 
-// chainField is a chain as a listener holds it.
-func (p *packer) chainField(chain *listenerv3.FilterChain) (wire.Parts, error) {
-	if err := p.check(chain); err != nil {
-		return wire.Parts{}, err
+func (b *builder) inboundForm(p *protection) (*inboundForm, error) {
+	if err := p.policies.writable(); err != nil {
+		return nil, err
 	}
-	return wire.Marshal(&listenerv3.Listener{FilterChains: []*listenerv3.FilterChain{chain}})
+	var f inboundForm
+	var err error
+	if f.tunnel, err = b.template(ofListener(b.inboundChain(anyCallee(), p))); err != nil {
+		return nil, err
+	}
+	f.plaintext, err = b.template(ofListener(b.plaintextChain(anyCallee(), p)))
+	return &f, err
+}
+
+// inboundPod makes the chains of one pod. forms are those of this edition, by the
+// key of the protection.
+func (m *maker) inboundPod(out *wire.Writer, w *mesh.Workload, input inboundInput, forms map[string]*inboundForm) (*inboundPod, error) {
+	p := m.view.protectionOf(w)
+	key := p.key()
+	form := forms[key]
+	if form == nil {
+		var err error
+		if form, err = m.leaf.inboundForm(p); err != nil {
+			return nil, err
+		}
+		forms[key] = form
+	}
+	c := callee{ip: w.IP.String(), secret: input.secret, identity: m.view.identity(w)}
+	form.tunnel.Write(out, c.texts(form.tunnel)...)
+	out.Cut()
+	form.plaintext.Write(out, c.texts(form.plaintext)...)
+	pieces, err := out.Finish()
+	if err != nil {
+		return nil, err
+	}
+	return &inboundPod{inboundInput: input, tunnel: pieces[0], plaintext: pieces[1]}, nil
+}
+
+// ofListener are chains as a listener holds them.
+func ofListener(chains ...*listenerv3.FilterChain) *listenerv3.Listener {
+	return &listenerv3.Listener{FilterChains: chains}
 }
 
 // listener finishes a listener with pieces in its frame.

@@ -102,14 +102,14 @@ func (m *maker) chainsToWaypoints(c *caller, _ []goal) (proto.Message, error) {
 	return m.chainFields(m.leaf.waypointChains(c))
 }
 
-// chainFields are chains as a listener holds them.
+// chainFields are valid chains as a listener holds them.
 func (m *maker) chainFields(chains []*listenerv3.FilterChain) (proto.Message, error) {
 	for _, chain := range chains {
 		if err := m.leaf.check(chain); err != nil {
 			return nil, err
 		}
 	}
-	return &listenerv3.Listener{FilterChains: chains}, nil
+	return ofListener(chains...), nil
 }
 
 // waysTo are any caller's ways to some goals, as the matcher holds them.

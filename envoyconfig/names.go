@@ -106,7 +106,7 @@ func servicePortName(s *mesh.Service, p *mesh.ServicePort) string {
 func podChainName(caller string, ip netip.Addr) string { return fromCaller(caller, ip.String()) }
 
 // inboundChainName names a pod's chain in both inbound listeners.
-func inboundChainName(ip netip.Addr) string { return "inbound_" + ip.String() }
+func inboundChainName(ip string) string { return "inbound_" + ip }
 
 // clientWaypointName names chain and cluster of an identity's own waypoint.
 func clientWaypointName(caller string) string { return "_to_client_waypoint_proxy_" + caller }

@@ -4,12 +4,10 @@ package envoyconfig
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
-	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	networkrbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
 
 	"github.com/ambient22/ambient22/internal/mesh"
@@ -22,67 +20,22 @@ const (
 	dryRunDenyPrefix  = "istio_dry_run_deny_"
 )
 
-// policyFilters makes the filters that enforce authorization policies. Pods of
-// one node that the same policies select share one list of filters.
-type policyFilters struct {
-	packer   *packer
-	snapshot *mesh.Snapshot // nothing but its policies
-	rules    ruleWriter
-	network  map[string][]*listenerv3.Filter // by policySet.key
-	http     map[string][]*hcmv3.HttpFilter  // the same, and the pod's address where it matters
-	strict   map[string][]*listenerv3.Filter // by the ports and what is asked of them
-}
-
-// newPolicyFilters writes regular expressions with their engine where engine is
-// set: a proxy of 2022 was told, today's only warns about it.
-func newPolicyFilters(p *packer, s *mesh.Snapshot, engine bool) *policyFilters {
-	return &policyFilters{
-		packer:   p,
-		snapshot: onlyPolicies(s),
-		rules:    ruleWriter{trustDomain: s.TrustDomain, engine: engine},
-		network:  map[string][]*listenerv3.Filter{},
-		http:     map[string][]*hcmv3.HttpFilter{},
-		strict:   map[string][]*listenerv3.Filter{},
-	}
-}
-
-// onlyPolicies has the policies of a mesh in the order in which they are found,
-// wherever the snapshot comes from.
-func onlyPolicies(s *mesh.Snapshot) *mesh.Snapshot {
-	p := &mesh.Snapshot{
-		TrustDomain:         s.TrustDomain,
-		Policies:            slices.Clone(s.Policies),
-		PeerAuthentications: slices.Clone(s.PeerAuthentications),
-	}
-	p.Sort()
-	return p
-}
-
 // networkRBAC are the filters that let in whom the policies of a pod do: first
 // the one that denies, then the one that allows, each where there are policies for
 // it. They stand before the last filter of a chain.
 //
 // On port 15008 they see the tunnel, not what is in it: a policy on ports is held
 // against 15008 there, and one on addresses against the ztunnel that opened it.
-func (b *builder) networkRBAC(w *mesh.Workload) []*listenerv3.Filter {
-	return b.policies.networkFilters(w)
-}
-
-func (f *policyFilters) networkFilters(w *mesh.Workload) []*listenerv3.Filter {
-	set := f.setOf(w)
-	if filters, ok := f.network[set.key]; ok {
-		return filters
-	}
+func (b *builder) networkRBAC(s policySet) []*listenerv3.Filter {
 	var filters []*listenerv3.Filter
-	for _, r := range set.rulings(f.rules) {
-		filters = append(filters, f.networkFilter(r))
+	for _, r := range s.rulings(b.rules) {
+		filters = append(filters, b.rulingFilter(r))
 	}
-	f.network[set.key] = filters
 	return filters
 }
 
-func (f *policyFilters) networkFilter(r ruling) *listenerv3.Filter {
-	return networkFilter(networkRBACFilter, f.packer.any(&networkrbacv3.RBAC{
+func (b *builder) rulingFilter(r ruling) *listenerv3.Filter {
+	return networkFilter(networkRBACFilter, b.any(&networkrbacv3.RBAC{
 		Rules:                 r.enforced,
 		ShadowRules:           r.shadow,
 		ShadowRulesStatPrefix: r.shadowPrefix(),
@@ -96,12 +49,12 @@ type policySet struct {
 	key         string // names them all
 }
 
-// setOf leaves out what has no effect: AUDIT, which the proxy of 2022 logged
+// policiesOf leaves out what has no effect: AUDIT, which the proxy of 2022 logged
 // nowhere, and policies that deny nothing for want of rules.
-func (f *policyFilters) setOf(w *mesh.Workload) policySet {
+func policiesOf(s *mesh.Snapshot, w *mesh.Workload) policySet {
 	var set policySet
 	var key strings.Builder
-	for _, p := range f.snapshot.PoliciesOf(w) {
+	for _, p := range s.PoliciesOf(w) {
 		switch {
 		case p.Action == mesh.Allow:
 			set.allow = append(set.allow, p)

@@ -18,12 +18,17 @@ import (
 // ruleWriter puts rules into Envoy's words.
 type ruleWriter struct {
 	trustDomain string
-	engine      bool // name the engine of regular expressions
+	engine      bool // name the engine of regular expressions: a proxy of 2022 was told, today's only warns about it
+	exact       bool // no part of an identity is taken for another
 
 	// In an HTTP filter the port called is the one in a header, after this
 	// address. "" in a network filter, which sees the connection's own.
 	targetHeader string
-	pod          netip.Addr
+	podIP        string
+}
+
+func newRuleWriter(trustDomain string, o Options) ruleWriter {
+	return ruleWriter{trustDomain: trustDomain, engine: o.Dialect == Istio116, exact: o.Profile == Hardened}
 }
 
 // policy is the rule: any of the permissions for any of the principals.
@@ -99,8 +104,15 @@ func (w ruleWriter) ownTrustDomain(principal string) string {
 	return w.trustDomain + "/" + rest
 }
 
+// namespace matches the callers of a namespace. What 2022 wrote finds "/ns/" and
+// what follows anywhere in an identity: "a*b" also meant .../ns/a/sa/b/..., and the
+// namespace "sa" all of a namespace called "ns".
 func (w ruleWriter) namespace(pattern string) *rbacv3.Principal {
-	return authenticated(w.regex(".*/ns/" + strings.ReplaceAll(literal(pattern), `\*`, ".*") + "/.*"))
+	if w.exact {
+		const part = "[^/]*"
+		return authenticated(w.regex("spiffe://" + part + "/ns/" + strings.ReplaceAll(w.literal(pattern), `\*`, part) + "/sa/" + part))
+	}
+	return authenticated(w.regex(".*/ns/" + strings.ReplaceAll(w.literal(pattern), `\*`, ".*") + "/.*"))
 }
 
 // remoteIP matches where a connection came from before any proxy that says so. In
@@ -125,7 +137,7 @@ func (w ruleWriter) text(pattern, scheme string) *matcherv3.StringMatcher {
 	}
 	if suffix, ok := strings.CutPrefix(pattern, "*"); ok {
 		if scheme != "" {
-			return w.regex(scheme + ".*" + literal(suffix))
+			return w.regex(scheme + ".*" + w.literal(suffix))
 		}
 		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Suffix{Suffix: suffix}}
 	}
@@ -136,10 +148,14 @@ func (w ruleWriter) text(pattern, scheme string) *matcherv3.StringMatcher {
 }
 
 // literal keeps a text from being read as a regular expression: a broken one would
-// have the proxy refuse the whole listener. Dots stay as they are, as in 2022, and
-// match any one character.
-func literal(text string) string {
-	return strings.ReplaceAll(regexp.QuoteMeta(text), `\.`, ".")
+// have the proxy refuse the whole listener. In the article's form dots stay as they
+// are, as in 2022, and match any one character.
+func (w ruleWriter) literal(text string) string {
+	quoted := regexp.QuoteMeta(text)
+	if w.exact {
+		return quoted
+	}
+	return strings.ReplaceAll(quoted, `\.`, ".")
 }
 
 func (w ruleWriter) regex(text string) *matcherv3.StringMatcher {

@@ -15,11 +15,13 @@ import (
 	"github.com/ambient22/ambient22/internal/mesh"
 )
 
-// filtersOf is a policyFilters for a mesh with these policies.
-func filtersOf(trustDomain string, policies ...mesh.AuthorizationPolicy) (*policyFilters, *packer) {
+// filtersOf are the network filters of a pod in a mesh with these policies.
+func filtersOf(trustDomain string, w *mesh.Workload, policies ...mesh.AuthorizationPolicy) ([]*listenerv3.Filter, error) {
 	s := &mesh.Snapshot{TrustDomain: trustDomain, Policies: policies}
-	p := &packer{}
-	return newPolicyFilters(p, s, true), p
+	s.Sort()
+	b := newBuilder(&view{snapshot: s}, Options{})
+	filters := b.networkRBAC(policiesOf(s, w))
+	return filters, b.err
 }
 
 func namedPod(i int, labels map[string]string) *mesh.Workload {
@@ -30,25 +32,51 @@ func from(principals ...string) mesh.Rule {
 	return mesh.Rule{From: []mesh.Source{{Principals: principals}}}
 }
 
-func TestPodsShareFilters(t *testing.T) {
-	f, p := filtersOf(mesh.DefaultTrustDomain,
-		mesh.AuthorizationPolicy{Namespace: "shop", Name: "all", Rules: []mesh.Rule{from("a")}},
-		mesh.AuthorizationPolicy{Namespace: "shop", Name: "db", Selector: map[string]string{"app": "db"}, Rules: []mesh.Rule{{To: []mesh.Operation{{Ports: []uint16{80}}}}}},
-		mesh.AuthorizationPolicy{Namespace: "shop", Name: "seen", Selector: map[string]string{"seen": "1"}, Action: mesh.Audit, Rules: []mesh.Rule{{}}},
-	)
-	db := map[string]string{"app": "db"}
-	plain, seen, db1, db2 := namedPod(1, nil), namedPod(2, map[string]string{"seen": "1"}), namedPod(3, db), namedPod(4, db)
-	if f.networkFilters(plain)[0] != f.networkFilters(seen)[0] || f.networkFilters(db1)[0] != f.networkFilters(db2)[0] {
-		t.Error("pods with the same policies have network filters of their own")
+// TestPodsShareForms wants one form for pods that the same policies protect, and
+// others for others.
+func TestPodsShareForms(t *testing.T) {
+	s := &mesh.Snapshot{
+		TrustDomain: mesh.DefaultTrustDomain,
+		Policies: []mesh.AuthorizationPolicy{
+			{Namespace: "shop", Name: "all", Rules: []mesh.Rule{from("a")}},
+			{Namespace: "shop", Name: "db", Selector: map[string]string{"app": "db"}, Rules: []mesh.Rule{{To: []mesh.Operation{{Ports: []uint16{80}}}}}},
+			{Namespace: "shop", Name: "seen", Selector: map[string]string{"seen": "1"}, Action: mesh.Audit, Rules: []mesh.Rule{{}}},
+		},
+		PeerAuthentications: []mesh.PeerAuthentication{
+			{Namespace: "shop", Name: "p", Selector: map[string]string{"app": "p"}, Mode: mesh.MTLSPermissive, Ports: map[uint16]mesh.MTLSMode{80: mesh.MTLSStrict}},
+			{Namespace: "shop", Name: "q", Selector: map[string]string{"app": "q"}, Mode: mesh.MTLSStrict, Ports: map[uint16]mesh.MTLSMode{80: mesh.MTLSDisable}},
+		},
 	}
-	if f.httpFilters(plain, "h")[0] != f.httpFilters(seen, "h")[0] {
-		t.Error("pods with the same policies have HTTP filters of their own, though none asks for a port")
+	s.Sort()
+	v := &view{snapshot: s, named: map[account]string{}, represented: map[string]bool{}}
+	key := func(labels map[string]string) string { return v.protectionOf(namedPod(1, labels)).key() }
+	plain := key(nil)
+	if key(map[string]string{"seen": "1"}) != plain {
+		t.Error("a policy without effect makes another form")
 	}
-	if f.networkFilters(plain)[0] == f.networkFilters(db1)[0] || f.httpFilters(db1, "h")[0] == f.httpFilters(db2, "h")[0] || f.httpFilters(db1, "h")[0] == f.httpFilters(db1, "i")[0] {
-		t.Error("filters are shared that differ")
+	different := map[string]bool{plain: true}
+	for _, labels := range []map[string]string{{"app": "db"}, {"app": "p"}, {"app": "q"}, {mesh.LabelTunnel: mesh.TunnelH2}} {
+		different[key(labels)] = true
 	}
-	if p.err != nil {
-		t.Error(p.err)
+	v.represented[v.identity(namedPod(1, nil))] = true
+	different[key(nil)] = true
+	if len(different) != 6 {
+		t.Errorf("6 pods that differ have %d forms", len(different))
+	}
+}
+
+// TestPolicyWithMark refuses what a form would take for a place to fill in.
+func TestPolicyWithMark(t *testing.T) {
+	mark := anyCallee().secret
+	for _, rule := range []mesh.Rule{
+		from(mark), {From: []mesh.Source{{NotNamespaces: []string{mark}}}},
+		{WhenCaller: []mesh.Source{{Namespaces: []string{"a", mark}}}}, {WhenCaller: []mesh.Source{{NotPrincipals: []string{mark}}}},
+		{WhenCalled: []mesh.Operation{{SNI: []string{mark}}}}, {WhenCalled: []mesh.Operation{{NotSNI: []string{mark}}}},
+	} {
+		p := mesh.AuthorizationPolicy{Namespace: "shop", Name: "p", Rules: []mesh.Rule{rule}}
+		if err := (policySet{allow: []*mesh.AuthorizationPolicy{&p}}).writable(); err == nil {
+			t.Errorf("%v can be written", rule)
+		}
 	}
 }
 
@@ -72,8 +100,8 @@ func TestOwnTrustDomain(t *testing.T) {
 // TestHostilePatterns wants every regular expression to compile, whatever a policy
 // says: one that does not would have the proxy refuse the listener of all pods.
 func TestHostilePatterns(t *testing.T) {
-	for _, text := range []string{"[", "*[", "*(", `*\`, "*a{99999}", "*)", "*?", "*a++", "**", "a*b*", "*\x80"} {
-		w := ruleWriter{engine: true}
+	for i, text := range []string{"[", "*[", "*(", `*\`, "*a{99999}", "*)", "*?", "*a++", "**", "a*b*", "*\x80"} {
+		w := ruleWriter{engine: true, exact: i%2 == 0}
 		for _, m := range []interface{ GetRegex() string }{
 			w.identity(text).GetAuthenticated().GetPrincipalName().GetSafeRegex(),
 			w.namespace(text).GetAuthenticated().GetPrincipalName().GetSafeRegex(),
@@ -85,22 +113,53 @@ func TestHostilePatterns(t *testing.T) {
 	}
 }
 
+// TestNamespacePatterns wants no part of an identity to be taken for another in the
+// hardened profile. The article's form has the weakness of 2022.
+func TestNamespacePatterns(t *testing.T) {
+	for _, c := range []struct {
+		pattern, identity string
+		article, hardened bool
+	}{
+		{"default", "spiffe://td/ns/default/sa/sleep", true, true},
+		{"default", "spiffe://td/ns/default2/sa/sleep", false, false},
+		{"team-*", "spiffe://td/ns/team-a/sa/b", true, true},
+		{"*-a", "spiffe://td/ns/team-a/sa/b", true, true},
+		{"*", "spiffe://td.example/ns/any/sa/x.y", true, true},
+		{"*a", "spiffe://td/ns/other/sa/b", true, false},
+
+		{"o*a", "spiffe://td/ns/other/sa/b", true, false},
+		{"sa", "spiffe://td/ns/ns/sa/b", true, false},
+		{"x", "spiffe://td/ns/y/ns/x/sa/b", true, false},
+		{"x", "CN=/ns/x/", true, false},
+	} {
+		for profile, want := range map[Profile]bool{Article: c.article, Hardened: c.hardened} {
+			m := newRuleWriter("td", Options{Profile: profile}).namespace(c.pattern).GetAuthenticated().GetPrincipalName().GetSafeRegex()
+			// Envoy wants the whole text to match.
+			if got := regexp.MustCompile(`\A(?:` + m.GetRegex() + `)\z`).MatchString(c.identity); got != want {
+				t.Errorf("%s: namespace %q matches %s: %v, want %v", profile, c.pattern, c.identity, got, want)
+			}
+		}
+	}
+}
+
 // TestBrokenTextIsAnError wants what can't be put on the wire to be refused here.
 func TestBrokenTextIsAnError(t *testing.T) {
-	f, p := filtersOf("td", mesh.AuthorizationPolicy{Namespace: "shop", Name: "p", Rules: []mesh.Rule{from("\xff")}})
-	f.networkFilters(namedPod(1, nil))
-	if p.err == nil {
+	broken := mesh.AuthorizationPolicy{Namespace: "shop", Name: "p", Rules: []mesh.Rule{from("\xff")}}
+	if _, err := filtersOf("td", namedPod(1, nil), broken); err == nil {
 		t.Error("a principal that is no UTF-8 was written")
 	}
 }
 
 // TestRuleNamesDiffer wants no rule lost to another of its name.
 func TestRuleNamesDiffer(t *testing.T) {
-	f, _ := filtersOf("td",
+	filters, err := filtersOf("td", namedPod(1, nil),
 		mesh.AuthorizationPolicy{Namespace: "shop", Name: "p", Rules: []mesh.Rule{from("c")}},
 		mesh.AuthorizationPolicy{Namespace: mesh.RootNamespace, Name: "p", Rules: []mesh.Rule{from("a"), from("b")}},
 	)
-	if got := len(rulesOf(t, f.networkFilters(namedPod(1, nil))[0])); got != 3 {
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(rulesOf(t, filters[0])); got != 3 {
 		t.Errorf("%d of 3 rules are there", got)
 	}
 }
@@ -116,29 +175,4 @@ func rulesOf(t *testing.T, f *listenerv3.Filter) map[string]bool {
 		names[name] = true
 	}
 	return names
-}
-
-// BenchmarkPolicies is a node with 250 pods of 10 applications, in a namespace
-// with 100 policies of 5 rules.
-func BenchmarkPolicies(b *testing.B) {
-	var policies []mesh.AuthorizationPolicy
-	for i := range 100 {
-		p := mesh.AuthorizationPolicy{Namespace: "shop", Name: fmt.Sprintf("p%03d", i), Selector: map[string]string{"app": fmt.Sprint(i % 10)}}
-		for j := range 5 {
-			p.Rules = append(p.Rules, from(fmt.Sprintf("cluster.local/ns/shop/sa/%d", j)))
-		}
-		policies = append(policies, p)
-	}
-	var pods []*mesh.Workload
-	for i := range 250 {
-		pods = append(pods, namedPod(i, map[string]string{"app": fmt.Sprint(i % 10)}))
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		f, _ := filtersOf(mesh.DefaultTrustDomain, policies...)
-		for _, w := range pods {
-			f.networkFilters(w)
-			f.httpFilters(w, "h")
-		}
-	}
 }

@@ -9,8 +9,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
-
-	"github.com/ambient22/ambient22/internal/mesh"
 )
 
 // tunnelClientTLS presents the caller's certificate. In the article's form it
@@ -26,8 +24,8 @@ func (b *builder) tunnelClientTLS(secret string, peers *tlsv3.CommonTlsContext_C
 
 // tunnelServerTLS presents the certificate of the pod that is called and asks for
 // an identity of this mesh; in the article's form only where a client presents one.
-func (b *builder) tunnelServerTLS(w *mesh.Workload) *corev3.TransportSocket {
-	common := tunnelTLS(b.view.snapshot.SecretName(w))
+func (b *builder) tunnelServerTLS(secret string) *corev3.TransportSocket {
+	common := tunnelTLS(secret)
 	common.ValidationContextType = b.meshPeers
 	context := &tlsv3.DownstreamTlsContext{CommonTlsContext: common}
 	if b.options.Profile == Hardened {

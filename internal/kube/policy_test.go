@@ -55,6 +55,13 @@ func TestBrokenRules(t *testing.T) {
 			`{"from": [{"source": {"serviceAccounts": ["a"], "trustDomains": ["b"], "namespaces": ["c"]}}]}`,
 			mesh.Rule{From: []mesh.Source{{Namespaces: []string{"c"}}}, Unusable: []string{"from[0].source.serviceAccounts", "from[0].source.trustDomains"}}, 2,
 		},
+		"characters that no name has": {
+			`{"from": [{"source": {"principals": ["\uE022h1\uE023"], "notPrincipals": ["b"]}}], "when": [{"key": "connection.sni", "values": ["a\tb"]}]}`,
+			mesh.Rule{
+				From: []mesh.Source{{NotPrincipals: []string{"b"}}}, WhenCalled: []mesh.Operation{{}},
+				Unusable: []string{"from[0].source.principals[0]", "when[0].values[0]"},
+			}, 2,
+		},
 		"empty": {`{}`, mesh.Rule{}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -40,6 +40,10 @@ func (l *lists) patterns(name string, values []string) []string {
 }
 
 func (l *lists) pattern(field, value string) bool {
+	if strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		l.wrong(field, "write it as it stands in a certificate or a TLS handshake, in plain ASCII", "%q has characters that no name has", value)
+		return false
+	}
 	inside := strings.TrimPrefix(value, "*")
 	if inside == value {
 		inside = strings.TrimSuffix(value, "*")

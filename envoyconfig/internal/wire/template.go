@@ -132,5 +132,8 @@ func (t *Template) measure(sizes []int, splices [][]Parts, texts []string) []int
 	return sizes
 }
 
+// Texts is how many strings the template is written with.
+func (t *Template) Texts() int { return t.texts }
+
 // Empty reports whether the template writes nothing, and so has no holes.
 func (t *Template) Empty() bool { return len(t.ops) == 0 }
