@@ -5,6 +5,8 @@ package lab
 import (
 	"bytes"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -13,6 +15,7 @@ import (
 // refuses what its policies forbid.
 func TestReportInEveryForm(t *testing.T) {
 	inEveryForm(t, func(t *testing.T, l *Lab) {
+		compareWithRender(t, l)
 		r, err := l.run(t.Context(), false)
 		if err != nil {
 			t.Fatal(err)
@@ -45,6 +48,26 @@ func TestReportInEveryForm(t *testing.T) {
 			}
 		}
 	})
+}
+
+// compareWithRender holds each running ztunnel against what it should have, as a
+// person does: xds render, config_dump, xds diff.
+func compareWithRender(t *testing.T, l *Lab) {
+	for _, node := range l.Net.Topology.Nodes {
+		code, expected, stderr := ctl(t, "", "xds", "render", "--manifests", l.Manifests(), "--node", node.Name, "--kind", "all",
+			"--profile", l.Profile, "--dialect", l.Dialect)
+		if code != 0 {
+			t.Fatal(stderr)
+		}
+		file := filepath.Join(t.TempDir(), "expected.json")
+		if err := os.WriteFile(file, []byte(expected), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		dump := output(t, l, node.Ztunnel, "curl", "-s", "127.0.0.1:15000/config_dump?include_eds")
+		if code, stdout, stderr := ctl(t, dump, "xds", "diff", file, "-"); code != 0 {
+			t.Errorf("%s: exit code %d\n%s%s", node.Ztunnel, code, stdout, stderr)
+		}
+	}
 }
 
 // What the hardened profile closes is open in the article's, as it was in 2022:

@@ -16,6 +16,10 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/dynamicpb"
+
+	// The one type of the configuration that nothing else in a ztunnel links in: the
+	// proxy reads it from the wire.
+	_ "github.com/ambient22/ambient22/envoyconfig/workloadmetadata"
 )
 
 // marshal prints a message as Envoy's admin interface does: the proto's own field
