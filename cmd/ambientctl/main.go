@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command ambientctl is for people: it runs the lab that shows the whole data
-// path on one machine.
+// path on one machine, and prints, compares and measures what a ztunnel is served.
 package main
 
 import (
