@@ -82,27 +82,33 @@ func (c *comparer) objects(path string, s schema, a, b value) {
 			return
 		}
 	}
-	left, right := s.fields(a), s.fields(b)
-	for len(left) > 0 || len(right) > 0 {
-		order := -1
+	// Neither of the functions fails.
+	_ = merge(s.fields(a), s.fields(b), func(a, b field) int { return cmp.Compare(a.name, b.name) },
+		func(op Op, f field) error { c.lonely(op, path, s, f); return nil },
+		func(a, b field) error { c.field(path, s, a, b); return nil })
+}
+
+// merge goes through two lists in the order of their elements, and calls only for
+// what stands in one of them (Remove: in a, Add: in b), both for what stands in both.
+func merge[T any](a, b []T, order func(a, b T) int, only func(Op, T) error, both func(a, b T) error) error {
+	for len(a) > 0 || len(b) > 0 {
+		var err error
 		switch {
-		case len(left) == 0:
-			order = 1
-		case len(right) > 0:
-			order = cmp.Compare(left[0].name, right[0].name)
-		}
-		switch {
-		case order < 0:
-			c.lonely(Remove, path, s, left[0])
-			left = left[1:]
-		case order > 0:
-			c.lonely(Add, path, s, right[0])
-			right = right[1:]
+		case len(b) == 0 || len(a) > 0 && order(a[0], b[0]) < 0:
+			err = only(Remove, a[0])
+			a = a[1:]
+		case len(a) == 0 || order(a[0], b[0]) > 0:
+			err = only(Add, b[0])
+			b = b[1:]
 		default:
-			c.field(path, s, left[0], right[0])
-			left, right = left[1:], right[1:]
+			err = both(a[0], b[0])
+			a, b = a[1:], b[1:]
+		}
+		if err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
 // field compares a field that both have.

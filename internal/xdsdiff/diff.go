@@ -53,32 +53,8 @@ func Compare(a, b *File, o Options, show func(Resource) error) (*Summary, error)
 	}
 	d := &differ{a: a, b: b, options: o, show: show}
 	d.summary.Unnamed = nameByHosts(a, b)
-	left, right := d.list(a, b), d.list(b, a)
-	for len(left) > 0 || len(right) > 0 {
-		order := -1
-		switch {
-		case len(left) == 0:
-			order = 1
-		case len(right) > 0:
-			order = compareResources(left[0], right[0])
-		}
-		var err error
-		switch {
-		case order < 0:
-			d.summary.OnlyA++
-			err = show(Resource{Type: left[0].Type(), Name: left[0].label(), Op: Remove})
-			left = left[1:]
-		case order > 0:
-			d.summary.OnlyB++
-			err = show(Resource{Type: right[0].Type(), Name: right[0].label(), Op: Add})
-			right = right[1:]
-		default:
-			err = d.pair(left[0], right[0])
-			left, right = left[1:], right[1:]
-		}
-		if err != nil {
-			return nil, err
-		}
+	if err := merge(d.list(a, b), d.list(b, a), compareResources, d.lone, d.pair); err != nil {
+		return nil, err
 	}
 	return &d.summary, nil
 }
@@ -93,6 +69,17 @@ type differ struct {
 	textA, textB text
 }
 
+// lone shows a resource that only one of the files has.
+func (d *differ) lone(op Op, r *resource) error {
+	if op == Remove {
+		d.summary.OnlyA++
+	} else {
+		d.summary.OnlyB++
+	}
+	return d.show(Resource{Type: r.Type(), Name: r.label(), Op: op})
+}
+
+// pair compares a resource that both files have.
 func (d *differ) pair(ra, rb *resource) error {
 	if ra.size == rb.size && ra.digest == rb.digest {
 		d.summary.Equal++
