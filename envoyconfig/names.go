@@ -4,7 +4,6 @@ package envoyconfig
 
 import (
 	"net/netip"
-	"strconv"
 
 	"github.com/ambient22/ambient22/internal/mesh"
 )
@@ -89,17 +88,10 @@ func serviceName(caller string, s *mesh.Service, p *mesh.ServicePort) string {
 	return fromCaller(caller, servicePortName(s, p))
 }
 
-// servicePortName is what the names of one service port have in common.
-//
-// A port without a name stands under its number. Kubernetes demands names as soon
-// as a service has several ports, so the number can't meet a name, and no two
-// ports of one service get one cluster.
+// servicePortName is what the names of one service port have in common. The only
+// port of a service may have no name, and then it has none here, as in 2022.
 func servicePortName(s *mesh.Service, p *mesh.ServicePort) string {
-	port := p.Name
-	if port == "" {
-		port = strconv.Itoa(int(p.Number))
-	}
-	return port + "_" + s.Hostname() + "_outbound_internal"
+	return p.Name + "_" + s.Hostname() + "_outbound_internal"
 }
 
 // podChainName names the chain to a pod that is called by its own address.

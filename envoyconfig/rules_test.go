@@ -213,7 +213,7 @@ func TestServices(t *testing.T) {
 	name := func(service string) string {
 		return sleepSA + "_to_" + service + ".shop.svc.cluster.local_outbound_internal"
 	}
-	for _, service := range []string{"http_cart", "8080_cart", "8080_unnamed"} {
+	for _, service := range []string{"http_cart", "8080_cart", "_unnamed"} {
 		if got := clusterOf(t, out, name(service)); got != name(service) {
 			t.Errorf("the chain of %s leads to %q", service, got)
 		}
@@ -232,7 +232,7 @@ func TestServices(t *testing.T) {
 	if plain := endpoints[1].GetEndpoint().Address.GetSocketAddress(); plain.GetAddress() != "10.9.9.9" || plain.GetPortValue() != 8080 || endpoints[1].LoadBalancingWeight.GetValue() != 1 {
 		t.Errorf("the endpoint outside the mesh: %v", endpoints[1])
 	}
-	if none := find[*endpointv3.ClusterLoadAssignment](t, r.Endpoints, name("8080_unnamed")); len(none.Endpoints) != 0 {
+	if none := find[*endpointv3.ClusterLoadAssignment](t, r.Endpoints, name("_unnamed")); len(none.Endpoints) != 0 {
 		t.Errorf("endpoints of a service without any: %v", none)
 	}
 }
