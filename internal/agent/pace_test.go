@@ -143,6 +143,26 @@ func TestAReleaseThatFailsIsRepaired(t *testing.T) {
 	})
 }
 
+// Sets that the server refuses are not built more often than others.
+func TestRefusedSetsKeepTheInterval(t *testing.T) {
+	refuse := func(call string) error {
+		if call == "serve 3 secrets" {
+			return errors.New("no")
+		}
+		return nil
+	}
+	paced(t, refuse, func(t *testing.T, r *running) {
+		letPass(time.Second)
+		r.snapshot <- snapshot("10.4.4.18", "10.4.4.19", "10.4.4.20")
+		r.wantAfter(testDelay, "serve 3 secrets")
+		r.snapshot <- snapshot("10.4.4.18", "10.4.4.19", "10.4.4.21")
+		r.wantAfter(testInterval, "serve 3 secrets")
+		r.snapshot <- snapshot("10.4.4.18", "10.4.4.21")
+		r.wantAfter(testDelay, "add [] remove [10.4.4.19]")
+		r.wantAfter(testInterval-testDelay, "serve 2 secrets", "add [10.4.4.21] remove []")
+	})
+}
+
 // A comparison that falls due while a change waits is made together with it.
 func TestAComparisonWaitsForTheChange(t *testing.T) {
 	paced(t, nil, func(t *testing.T, r *running) {

@@ -20,7 +20,7 @@ const (
 // pass is what one turn of the loop leaves for the next.
 type pass struct {
 	served    *mesh.Snapshot // the snapshot that the ztunnel is offered
-	pushed    time.Time      // when it was offered
+	pushed    time.Time      // when that, or one that was refused, was offered
 	resources *envoyconfig.Resources
 	installed bool // this run has put the data path on the node, or found none wanted
 	check     bool // compare the whole node, not only its pods
@@ -73,6 +73,8 @@ func (a *Agent) serve(s *mesh.Snapshot, p *pass) error {
 		return nil
 	}
 	start := time.Now()
+	// Also where it fails: building is what the interval is to spare.
+	defer func() { p.pushed = time.Now() }()
 	resources, err := a.builder.Update(s, s.ProxyID(a.NodeName))
 	a.Metrics.builds.Observe(time.Since(start).Seconds())
 	if err != nil {
@@ -82,6 +84,6 @@ func (a *Agent) serve(s *mesh.Snapshot, p *pass) error {
 		return fmt.Errorf("serving the ztunnel's resources: %w", err)
 	}
 	a.Metrics.rebuilt(p.resources, resources)
-	p.served, p.resources, p.pushed = s, resources, time.Now()
+	p.served, p.resources = s, resources
 	return nil
 }
