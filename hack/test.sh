@@ -25,7 +25,7 @@ trap 'rm -rf "$summary"' EXIT
 # taken for one of the tests'.
 go_tests() {
   go build -o "$summary/testsummary" ./hack/testsummary || return
-  go test -json -count=1 -timeout 12m "${packages[@]}" |
+  go test -json -count=1 -timeout 20m "${packages[@]}" |
     "$summary/testsummary" -total "$summary/total"
 }
 
