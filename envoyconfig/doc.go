@@ -10,10 +10,28 @@
 // Builder finishes from them.
 //
 // What a mesh is served is nearly the same thing for each of its identities, some
-// hundred megabytes of it. So the typed builders make it for anyCaller, once, and
-// it is compiled into a form, from which it is written for every identity. What
-// differs is the identity's name; what is long and does not differ is in memory
-// once. From one snapshot to the next a Builder keeps what is made from the same.
+// hundred megabytes of it. What differs is the identity's name. So it is made in
+// steps, best read in this order, with one service port as the example:
+//
+//   - view (view.go) sorts out what this node must know of the mesh: who calls, who
+//     is called, which endpoints are reached how.
+//   - build: serviceCluster (cluster_service.go) makes the cluster as a typed
+//     message. Its name has a hole where the caller's identity will stand: it is
+//     made for anyCaller (form.go).
+//   - form: the message is checked and compiled, once (internal/wire). What is long
+//     and has no hole is in memory once, however often it is served.
+//   - row: the form is written for each identity. One port's clusters for all
+//     identities are a row (row.go, make_services.go).
+//   - chunk: the chains and ways to about 64 destinations are one form, written for
+//     each caller as one block (chunk.go, make_outbound.go). The listener refers to
+//     the blocks and copies none of them. The chains of called pods are written in
+//     the same way, for anyCallee (make_inbound.go, protection.go).
+//   - list: rows and blocks are put in order (lists.go), which is the edition that
+//     the next snapshot is compared with (edition.go). A row, block or pod's chain
+//     is made again only when what it was made from differs, so each of them keeps
+//     that beside it: the fields reached, secret, goals, inboundInput and the like.
+//     Whoever has a builder look at something new must add it there; the test of
+//     incremental builds (motion_test.go) finds what was forgotten.
 //
 // The names, in the order a connection meets them:
 //

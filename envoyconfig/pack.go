@@ -10,7 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// versionBytes of a SHA-256 make a version: 64 bits tell any two contents apart
+// versionBytes of a digest make a version: 64 bits tell any two contents apart
 // that one name will ever have, and stay readable in a config_dump.
 const versionBytes = 8
 

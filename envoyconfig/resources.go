@@ -23,7 +23,7 @@ const (
 // it returns the same Resource.
 type Resource struct {
 	Name    string
-	Version string // content hash of Wire: same content, same version
+	Version string // of what it is made from: with the same name and version it is the same
 	Type    string // type URL
 	Wire    Wire   // what is served
 }
