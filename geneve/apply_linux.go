@@ -39,6 +39,10 @@ func Dial() (*Conn, error) {
 // Close closes the connection.
 func (c *Conn) Close() error { return c.nl.Close() }
 
+// Port is the number by which the kernel's events name what this connection
+// changed.
+func (c *Conn) Port() uint32 { return c.nl.Port() }
+
 // Apply makes the changes in order and stops at the first that fails.
 func (c *Conn) Apply(changes []Change) error {
 	for _, ch := range changes {

@@ -116,6 +116,14 @@ func benchNode(b *testing.B, count int) (noderoute.HostConfig, *noderoute.Node) 
 	buildNode(b, c, noderoute.NFT)
 	n := newNode(b, noderoute.NFT)
 	apply(b, n, c)
+	addPods(b, &c, count)
+	return c, n
+}
+
+// addPods hangs many pods on a node, as addPod does one, and adds them to a
+// configuration.
+func addPods(b *testing.B, c *noderoute.HostConfig, count int) {
+	b.Helper()
 	var links, routes strings.Builder
 	ip := netip.MustParseAddr("10.8.0.0")
 	for i := range count {
@@ -126,7 +134,6 @@ func benchNode(b *testing.B, count int) (noderoute.HostConfig, *noderoute.Node) 
 	}
 	netnstest.Input(b, "ip -batch -", links.String())
 	netnstest.Input(b, "ip -batch -", routes.String())
-	return c, n
 }
 
 func enrol(b *testing.B, n *noderoute.Node, c noderoute.HostConfig) {

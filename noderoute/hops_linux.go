@@ -92,10 +92,12 @@ func (s *session) hostFacts(c HostConfig) (Facts, error) {
 	for _, p := range c.Pods {
 		addrs = append(addrs, p.IP)
 	}
+	s.node.interest.replace(c.HostIP, c.ZtunnelIP, addrs)
 	hops, err := s.hops(addrs)
 	if err != nil {
 		return Facts{}, err
 	}
+	s.node.interest.devices(hops)
 	f := Facts{Ztunnel: hops[c.ZtunnelIP], Pods: hops}
 	// Where a pod has its address by now, the old ztunnel is gone.
 	reused := slices.ContainsFunc(c.Pods, func(p Pod) bool { return p.IP == old })

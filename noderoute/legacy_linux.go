@@ -54,10 +54,9 @@ func (s *session) noLegacyChains() bool {
 }
 
 func (s *session) legacyBlob(table string) ([]byte, error) {
-	info := make([]byte, iptInfoLen)
-	copy(info, table)
-	if err := getsockopt(s.ioctl, iptGetInfo, info); err != nil {
-		return nil, fmt.Errorf("reading the size of legacy table %s: %w", table, err)
+	info, err := s.legacyInfo(table)
+	if err != nil {
+		return nil, err
 	}
 	size := binary.NativeEndian.Uint32(info[iptInfoLen-4:])
 	blob := make([]byte, iptEntriesLen+int(size))

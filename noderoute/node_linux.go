@@ -34,6 +34,10 @@ type Node struct {
 
 	mu    sync.Mutex
 	tools tools // of the variant, once it is decided
+
+	// What Watch needs to tell events that matter from others.
+	interest interest
+	own      ownPorts
 }
 
 // New opens the network namespace. It changes nothing.
@@ -58,6 +62,8 @@ func (n *Node) Close() error { return unix.Close(n.netns) }
 type Result struct {
 	// Changes are the changes made, in order, one line each.
 	Changes []string
+	// Kinds counts the changes by kind.
+	Kinds map[Kinds]int
 	// Refused are pods that were left out.
 	Refused []*PodError
 	// Warnings are things a person should look at.
@@ -135,6 +141,7 @@ func (n *Node) Plan(ctx context.Context, c HostConfig) (Plan, error) {
 func (n *Node) Cleanup(ctx context.Context) (Result, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.interest.forget()
 	return n.in(ctx, Host, (*session).cleanup)
 }
 
@@ -303,9 +310,19 @@ func (s *session) apply(side Side, c Changes, l *listing) error {
 		if err := s.applyStep(side, st, l); err != nil {
 			return err
 		}
-		s.result.Changes = append(s.result.Changes, st.lines()...)
+		s.changed(st)
 	}
 	return nil
+}
+
+// changed notes a step that was made.
+func (s *session) changed(st step) {
+	lines := st.lines()
+	s.result.Changes = append(s.result.Changes, lines...)
+	if s.result.Kinds == nil {
+		s.result.Kinds = map[Kinds]int{}
+	}
+	s.result.Kinds[st.kind()] += len(lines)
 }
 
 func (s *session) applyStep(side Side, st step, l *listing) error {

@@ -150,7 +150,7 @@ func hostSysctls(veth string) []Sysctl {
 		out = append(out, Sysctl{d, "rp_filter", "0"})
 	}
 	for _, d := range []string{veth, DeviceInbound, DeviceOutbound} {
-		out = append(out, Sysctl{d, "accept_local", "1"})
+		out = append(out, Sysctl{d, acceptLocal, "1"})
 	}
 	return out
 }

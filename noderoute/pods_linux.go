@@ -41,10 +41,12 @@ func (s *session) updatePods(c HostConfig, add, remove []Pod) error {
 	for _, p := range remove {
 		addrs = append(addrs, p.IP)
 	}
+	s.node.interest.change(add, remove)
 	hops, err := s.hops(addrs)
 	if err != nil {
 		return err
 	}
+	s.node.interest.devices(hops)
 	if err := s.addPods(c, hops); err != nil {
 		return err
 	}

@@ -103,6 +103,7 @@ func (s *session) open() error {
 	if s.links, err = geneve.Dial(); err != nil {
 		return err
 	}
+	s.node.own.add(s.route.Port(), s.links.Port())
 	if s.sets, err = ipset.Dial(); err != nil {
 		return err
 	}

@@ -27,6 +27,8 @@ type Node interface {
 	Apply(context.Context, noderoute.HostConfig) (noderoute.Result, error)
 	UpdatePods(ctx context.Context, c noderoute.HostConfig, add, remove []noderoute.Pod) (noderoute.Result, error)
 	Cleanup(context.Context) (noderoute.Result, error)
+	Repair(context.Context, noderoute.HostConfig, noderoute.Kinds) (noderoute.Result, error)
+	Watch(ctx context.Context, changed func(noderoute.Kinds)) error
 }
 
 // XDS is where finished resources go. *xds.Server is one.
@@ -60,12 +62,14 @@ type Config struct {
 type Agent struct {
 	Config
 	wake    chan struct{}        // capacity 1: a change is waiting
+	stir    chan struct{}        // capacity 1: somebody changed the node
 	builder *envoyconfig.Builder // only the loop uses it
 
-	mu     sync.Mutex
-	latest *mesh.Snapshot
-	taken  bool // the loop has seen latest
-	state  State
+	mu      sync.Mutex
+	latest  *mesh.Snapshot
+	taken   bool // the loop has seen latest
+	stirred noderoute.Kinds
+	state   State
 }
 
 // State is how far the agent has come, for readiness.
@@ -81,6 +85,7 @@ func New(c Config) *Agent {
 	return &Agent{
 		Config:  c,
 		wake:    make(chan struct{}, 1),
+		stir:    make(chan struct{}, 1),
 		builder: envoyconfig.NewBuilder(c.Form),
 	}
 }
@@ -98,13 +103,14 @@ func (a *Agent) State() State {
 func (a *Agent) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var source sync.WaitGroup
-	source.Go(func() {
+	var sources sync.WaitGroup
+	sources.Go(func() { a.watch(ctx) })
+	sources.Go(func() {
 		if err := a.Source(ctx, a.deliver(cancel)); err != nil && ctx.Err() == nil {
 			cancel(fmt.Errorf("following the mesh: %w", err))
 		}
 	})
-	defer source.Wait()
+	defer sources.Wait()
 	err := a.loop(ctx)
 	cancel(err)
 	return err
@@ -142,6 +148,7 @@ func (a *Agent) loop(ctx context.Context) error {
 	defer resync.Stop()
 	pace := pace{delay: a.PushDelay, interval: a.PushInterval}
 	var pass pass
+	var drift drift
 	for {
 		select {
 		case <-ctx.Done():
@@ -157,6 +164,14 @@ func (a *Agent) loop(ctx context.Context) error {
 				a.releaseEarly(ctx, a.snapshot(), &pass)
 				continue
 			}
+		case <-a.stir:
+			drift.stirred(time.Now(), a.takeStirred())
+			continue
+		case <-drift.due():
+			if !a.check(ctx, &pass, &drift) {
+				continue
+			}
+			pass.check = true
 		case <-resync.C:
 			pass.check = true
 		case <-pass.again():

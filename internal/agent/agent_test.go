@@ -30,6 +30,7 @@ type recorder struct {
 	calls   chan string
 	refuse  func(call string) error
 	leftOut netip.Addr // a pod that can't take part
+	changed chan noderoute.Kinds
 }
 
 func (r *recorder) call(format string, args ...any) error {
@@ -69,6 +70,22 @@ func (r *recorder) without(pods []noderoute.Pod) (result noderoute.Result) {
 
 func (r *recorder) Cleanup(context.Context) (noderoute.Result, error) {
 	return noderoute.Result{}, r.call("clean up")
+}
+
+func (r *recorder) Repair(_ context.Context, c noderoute.HostConfig, kinds noderoute.Kinds) (noderoute.Result, error) {
+	return r.without(c.Pods), r.call("repair %s with %s", kinds, ips(c.Pods))
+}
+
+// Watch tells what the test says has changed.
+func (r *recorder) Watch(ctx context.Context, changed func(noderoute.Kinds)) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case kinds := <-r.changed:
+			changed(kinds)
+		}
+	}
 }
 
 func (r *recorder) Set(resources *envoyconfig.Resources) error {
@@ -127,7 +144,7 @@ func startPaced(t *testing.T, refuse func(string) error, delay, interval time.Du
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	r := &running{
-		recorder: &recorder{calls: make(chan string, 100), refuse: refuse}, t: t,
+		recorder: &recorder{calls: make(chan string, 100), refuse: refuse, changed: make(chan noderoute.Kinds)}, t: t,
 		snapshot: make(chan any), done: make(chan error, 1), registry: registry,
 	}
 	r.agent = New(Config{

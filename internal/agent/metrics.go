@@ -21,6 +21,7 @@ type Metrics struct {
 	syncs        *prometheus.CounterVec
 	seconds      prometheus.Histogram
 	writes       *prometheus.CounterVec
+	drift        *prometheus.CounterVec
 	enrolled     prometheus.Gauge
 	programmed   prometheus.Gauge
 }
@@ -62,6 +63,10 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "ambient_node_kernel_writes_total",
 			Help: "Writes to the node's kernel, by way: exec (iptables-restore), netlink (messages), sysctl.",
 		}, []string{"way"}),
+		drift: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "ambient_node_drift_total",
+			Help: "Things of the data path that somebody else had changed, and that were set right, by kind.",
+		}, []string{"kind"}),
 		enrolled: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "ambient_node_enrolled_pods",
 			Help: "Pods of this node whose traffic is captured.",
@@ -72,12 +77,15 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}),
 	}
 	r.MustRegister(m.sourceErrors, m.snapshots, m.coalesced, m.builds, m.resources, m.syncs, m.seconds, m.writes,
-		m.enrolled, m.programmed)
+		m.drift, m.enrolled, m.programmed)
 	for _, kind := range resourceKinds(&envoyconfig.Resources{}) {
 		m.resources.WithLabelValues(kind.name)
 	}
 	for _, way := range []string{"exec", "netlink", "sysctl"} {
 		m.writes.WithLabelValues(way) // present from the start, so that "none" reads as 0
+	}
+	for _, kind := range noderoute.AllKinds() {
+		m.drift.WithLabelValues(kind.String())
 	}
 	return m
 }

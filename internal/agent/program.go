@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ambient22/ambient22/envoyconfig"
 	"github.com/ambient22/ambient22/internal/mesh"
@@ -115,11 +116,20 @@ func (a *Agent) change(ctx context.Context, config noderoute.HostConfig, p *pass
 			a.Log.Warn("preflight", "where", problem.Where, "what", problem.What, "way_out", problem.WayOut)
 		}
 	}
+	start := time.Now()
 	result, err := a.Node.Apply(ctx, config)
-	maps.DeleteFunc(p.node.refused, func(uid, _ string) bool {
-		return !slices.ContainsFunc(result.Refused, func(e *noderoute.PodError) bool { return e.Pod.UID == uid })
-	})
+	if p.node.ok && reflect.DeepEqual(config, p.node.config) {
+		a.drifted(result, p, time.Since(start))
+	}
+	p.forgive(result)
 	return result, err
+}
+
+// forgive forgets the pods that a comparison of the whole node did not refuse.
+func (p *pass) forgive(r noderoute.Result) {
+	maps.DeleteFunc(p.node.refused, func(uid, _ string) bool {
+		return !slices.ContainsFunc(r.Refused, func(e *noderoute.PodError) bool { return e.Pod.UID == uid })
+	})
 }
 
 // takeDown leaves the node without a data path: pods talk plainly.

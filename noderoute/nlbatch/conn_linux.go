@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,7 @@ const (
 
 	receiveBuffer = 8 << 20
 	sendBuffer    = 1 << 20
+	bufferSize    = 128 << 10
 
 	// A request that the kernel took is answered before sendmsg returns; the
 	// time-out only guards against waiting for ever on a broken kernel.
@@ -32,9 +34,10 @@ const (
 // Conn is a netlink socket in the network namespace of the thread that opened
 // it. It is not safe for concurrent use.
 type Conn struct {
-	fd  int
-	seq uint32
-	buf []byte
+	fd   int
+	port uint32
+	seq  uint32
+	buf  []byte
 }
 
 // Dial opens a socket of the given netlink family (unix.NETLINK_ROUTE,
@@ -44,7 +47,8 @@ func Dial(family int) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening netlink socket: %w", err)
 	}
-	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+	port, err := bind(fd)
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("binding netlink socket: %w", err), unix.Close(fd))
 	}
 	// Best effort: without CAP_NET_ADMIN the buffers stay at the default, and
@@ -58,8 +62,26 @@ func Dial(family int) (*Conn, error) {
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
 		return nil, errors.Join(fmt.Errorf("setting netlink time-out: %w", err), unix.Close(fd))
 	}
-	return &Conn{fd: fd, buf: make([]byte, 128<<10)}, nil
+	return &Conn{fd: fd, port: port, buf: make([]byte, bufferSize)}, nil
 }
+
+// bind gives the socket a random port number. Numbers that the kernel hands out
+// begin with the process's id, which other processes, in other process
+// namespaces, have as well; events that name a random one tell whose they are.
+func bind(fd int) (port uint32, err error) {
+	for range maxAttempts {
+		port = rand.Uint32() | 1<<31
+		err = unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: port})
+		if !errors.Is(err, unix.EADDRINUSE) {
+			break
+		}
+	}
+	return port, err
+}
+
+// Port is the socket's port number. The kernel's events about what this socket
+// changed name it as Message.Port.
+func (c *Conn) Port() uint32 { return c.port }
 
 // Close closes the socket.
 func (c *Conn) Close() error { return unix.Close(c.fd) }
@@ -92,6 +114,7 @@ func (e *Error) Unwrap() error { return e.Errno }
 type Message struct {
 	Type uint16
 	Seq  uint32
+	Port uint32 // of an event: the socket that asked for the change, 0 where the kernel does not say
 	Data []byte // after the netlink header
 
 	// Interrupted says that what a dump lists changed since it began.
@@ -254,9 +277,13 @@ var ErrInterrupted = errors.New("the kernel's tables changed while they were lis
 
 // receive reads one buffer and calls each for every message in it.
 func (c *Conn) receive(each func(Message) error) error {
-	n, _, err := unix.Recvfrom(c.fd, c.buf, unix.MSG_TRUNC)
+	return c.read(unix.MSG_TRUNC, each)
+}
+
+func (c *Conn) read(flags int, each func(Message) error) error {
+	n, _, err := unix.Recvfrom(c.fd, c.buf, flags)
 	for errors.Is(err, unix.EINTR) {
-		n, _, err = unix.Recvfrom(c.fd, c.buf, unix.MSG_TRUNC)
+		n, _, err = unix.Recvfrom(c.fd, c.buf, flags)
 	}
 	if err != nil {
 		return fmt.Errorf("reading netlink answers: %w", err)
@@ -272,6 +299,7 @@ func (c *Conn) receive(each func(Message) error) error {
 		m := Message{
 			Type: binary.NativeEndian.Uint16(p[4:]),
 			Seq:  binary.NativeEndian.Uint32(p[8:]),
+			Port: binary.NativeEndian.Uint32(p[12:]),
 			Data: p[unix.NLMSG_HDRLEN:size],
 
 			Interrupted: binary.NativeEndian.Uint16(p[6:])&unix.NLM_F_DUMP_INTR != 0,
