@@ -1,9 +1,9 @@
 # Every target is one script in hack/; run a script directly for its options.
 
-.PHONY: help build deps lab test unit race bench verify fuzz clean distclean
+.PHONY: help build deps lab test unit race e2e bench verify fuzz clean distclean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 build: ## put ambient-node, ztunnel and ambientctl into bin/
 	hack/build.sh
@@ -23,6 +23,9 @@ unit: ## the Go tests alone (root: they make network namespaces)
 race: ## the Go tests under the race detector (root)
 	hack/race.sh
 
+e2e: ## test a real Kubernetes with two nodes on this machine (root; builds it once)
+	hack/e2e.sh
+
 bench: ## the benchmarks, side by side with the 2022 way (root)
 	hack/bench.sh
 
@@ -35,5 +38,5 @@ fuzz: ## every fuzz target for FUZZTIME (30s), or those that FUZZ matches
 clean: ## remove bin/
 	rm -rf bin
 
-distclean: clean ## remove the downloaded lab kernel too
-	rm -rf "$${AMBIENT22_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/ambient22}/kernel"
+distclean: clean ## remove the downloaded lab kernel and the built Kubernetes too
+	cache="$${AMBIENT22_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/ambient22}" && rm -rf "$$cache/kernel" "$$cache"/cluster-*

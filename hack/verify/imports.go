@@ -29,6 +29,7 @@ func rooms() map[string][]string {
 		"xds":               {"envoyconfig"},
 		"internal/kube":     {"internal/mesh"},
 		"internal/manifest": {"internal/kube", "internal/mesh"},
+		"internal/kubeapi":  {"internal/kube", "internal/mesh"},
 		"internal/ca":       {},
 		"internal/osthread": {},
 		"internal/hbone":    {},
@@ -36,6 +37,12 @@ func rooms() map[string][]string {
 		"internal/meshsize": {"envoyconfig", "internal/mesh"},
 		"internal/xdsdiff":  {"envoyconfig/workloadmetadata"},
 		"internal/agent":    {"envoyconfig", "geneve", "internal/ca", "internal/kube", "internal/mesh", "ipset", "noderoute", "xds"},
+		// The cluster knows nothing of the mesh: what is tested in it comes as images.
+		"hack/cluster/host":   {"internal/lab/netns"},
+		"hack/cluster/image":  {},
+		"hack/cluster/kube":   {"hack/cluster/host", "hack/cluster/pki", "internal/lab/netns"},
+		"hack/cluster/pki":    {},
+		"hack/cluster/traces": {"internal/lab/netns"},
 	}
 }
 
@@ -44,14 +51,18 @@ func rooms() map[string][]string {
 func libraries() map[string][]string {
 	kernel := []string{"geneve", "ipset", "noderoute", "internal/lab"}
 	envoy := []string{"envoyconfig", "xds", "internal/proxy", "internal/xdsdiff"}
-	kubernetes := []string{"internal/kube", "internal/manifest", "cmd"}
+	kubernetes := []string{"internal/kube", "internal/kubeapi", "internal/manifest", "cmd"}
+	client := []string{"internal/kubeapi", "cmd"}
 	return map[string][]string{
 		"github.com/vishvananda/netlink":         kernel,
 		"github.com/vishvananda/netns":           kernel,
 		"github.com/google/nftables":             kernel,
 		"github.com/mdlayher/netlink":            kernel,
 		"github.com/envoyproxy/go-control-plane": envoy,
+		"github.com/google/go-containerregistry": {"hack/cluster/image"},
 		"k8s.io":                                 kubernetes,
+		"k8s.io/client-go":                       client,
+		"k8s.io/client-go/kubernetes/scheme":     kubernetes, // types only: manifests are decoded with it
 	}
 }
 
