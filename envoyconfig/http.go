@@ -36,7 +36,8 @@ func (b *builder) inboundHCM(ip string, policies []*hcmv3.HttpFilter) []*listene
 
 // plainAddress is an address as everybody writes it. A port could also be written so
 // that a policy does not recognise it, but the connection still goes there: 09080.
-const plainAddress = `[0-9.]+:[1-9][0-9]{0,4}`
+// A port above 65535 is none: the proxy would take the tunnel's own port for it.
+const plainAddress = `[0-9.]+:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])`
 
 // ownAddress matches requests for a pod's own address, at any port.
 func (b *builder) ownAddress(ip string) []*routev3.HeaderMatcher {

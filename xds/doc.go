@@ -13,8 +13,8 @@
 // Set replaces everything that is served, or nothing: a set that is not valid and
 // consistent is refused whole. A stream compares what it has sent with what is
 // served now and sends the difference, so a proxy that is slow to read misses the
-// states in between and nothing queues up for it. Versions are content hashes, of
-// the resource in delta and of all resources of the type in state of the world. A
+// states in between and nothing queues up for it. Versions follow content alone, those of
+// the resource in delta and those of all resources of the type in state of the world. A
 // delta proxy that reconnects, also to a controller that was restarted, is sent
 // only what differs from what it says it has.
 //
