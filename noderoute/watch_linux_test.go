@@ -198,3 +198,38 @@ func BenchmarkWatch(b *testing.B) {
 		})
 	}
 }
+
+// What others do in chains of their own is not even told, in either variant.
+func TestWatchPassesOverOthersChains(t *testing.T) {
+	forVariants(t, func(t *testing.T, v noderoute.Variant) {
+		c := nodeA(t)
+		buildNode(t, c, v)
+		n := newNode(t, v)
+		apply(t, n, c)
+		kinds := make(chan noderoute.Kinds, 1000)
+		stop := watch(t, n, func(k noderoute.Kinds) { kinds <- k })
+		defer stop()
+		told(t, kinds, noderoute.Everything)
+		for _, line := range []string{
+			"-t nat -N KUBE-SVC-A", "-t nat -A KUBE-SVC-A -j RETURN", "-t nat -I KUBE-SERVICES -d 10.8.0.1 -j KUBE-SVC-A",
+			"-t mangle -N AAA", "-t mangle -A AAA -j RETURN", "-t filter -I FORWARD -j ACCEPT",
+		} {
+			netnstest.Run(t, "iptables-"+v.String()+" "+line)
+		}
+		netnstest.Run(t, "ipset flush ztunnel-pods-ips")
+		limit := time.After(20 * time.Second)
+		for seen := noderoute.Kinds(0); seen&noderoute.Set == 0; {
+			select {
+			case k := <-kinds:
+				if seen = k; k&noderoute.Chains != 0 {
+					t.Errorf("told of %q", k)
+				}
+			case <-limit:
+				t.Fatal("not told of the set")
+			}
+		}
+		// Our own chains have moved in the table, and are still known.
+		netnstest.Run(t, "iptables-"+v.String()+" -t mangle -D INPUT -j ztunnel-INPUT")
+		told(t, kinds, noderoute.Chains)
+	})
+}
