@@ -4,11 +4,11 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ambient22/ambient22/internal/agent"
-	"github.com/ambient22/ambient22/internal/manifest"
 	"github.com/ambient22/ambient22/noderoute"
 )
 
@@ -30,6 +30,7 @@ standing; "ambient-node cleanup" takes it away and restores the node.`,
 	}
 	o.nodeFlags(root.Flags())
 	o.mesh.Register(root.Flags())
+	o.cluster.flags(root.Flags())
 	o.form.Register(root.Flags())
 	o.serveFlags(root.Flags())
 	root.AddCommand(cleanupCommand(), preflightCommand(), planCommand())
@@ -75,7 +76,7 @@ func preflightCommand() *cobra.Command {
 		Short: "Say what stands in the way on this node, without changing anything",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return o.withPlan(func(node *noderoute.Node, config noderoute.HostConfig) error {
+			return o.withPlan(cmd, func(node *noderoute.Node, config noderoute.HostConfig) error {
 				problems, err := node.Preflight(cmd.Context(), config)
 				if err != nil {
 					return err
@@ -93,6 +94,7 @@ func preflightCommand() *cobra.Command {
 	}
 	o.nodeFlags(cmd.Flags())
 	o.mesh.Register(cmd.Flags())
+	o.cluster.flags(cmd.Flags())
 	o.form.Register(cmd.Flags())
 	return cmd
 }
@@ -104,7 +106,7 @@ func planCommand() *cobra.Command {
 		Short: "Print what would be changed on this node, without changing anything",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return o.withPlan(func(node *noderoute.Node, config noderoute.HostConfig) error {
+			return o.withPlan(cmd, func(node *noderoute.Node, config noderoute.HostConfig) error {
 				changes, err := node.Diff(cmd.Context(), config)
 				if err != nil {
 					return err
@@ -116,17 +118,18 @@ func planCommand() *cobra.Command {
 	}
 	o.nodeFlags(cmd.Flags())
 	o.mesh.Register(cmd.Flags())
+	o.cluster.flags(cmd.Flags())
 	o.form.Register(cmd.Flags())
 	return cmd
 }
 
 // withPlan loads the mesh once and calls do with what this node should look like.
-func (o *options) withPlan(do func(*noderoute.Node, noderoute.HostConfig) error) error {
+func (o *options) withPlan(cmd *cobra.Command, do func(*noderoute.Node, noderoute.HostConfig) error) error {
 	settings, tunnel, err := o.nodeOptions()
 	if err != nil {
 		return err
 	}
-	source, err := o.mesh.Options()
+	source, err := o.meshOptions()
 	if err != nil {
 		return err
 	}
@@ -134,7 +137,7 @@ func (o *options) withPlan(do func(*noderoute.Node, noderoute.HostConfig) error)
 	if err != nil {
 		return err
 	}
-	snapshot, err := manifest.Load(o.mesh.Manifests, source)
+	snapshot, err := o.load(cmd.Context(), source, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn})))
 	if err != nil {
 		return err
 	}

@@ -38,6 +38,8 @@ func TestBadFlagsAreNamedAllAtOnce(t *testing.T) {
 		"push delay":    {[]string{"--push-delay", "-1ms"}, []string{"--push-delay: -1ms is not between 0 and 10s"}},
 		"push interval": {[]string{"--push-interval", "2h"}, []string{"--push-interval: 2h0m0s is not between 0 and 1m0s"}},
 		"plan, profile": {[]string{"plan", "--node", "a", "--manifests", ".", "--profile", "soft"}, []string{`--profile: "soft"`}},
+		"two sources":   {[]string{"plan", "--node", "a", "--manifests", ".", "--kubeconfig", "k"}, []string{"--kubeconfig, --manifests: give one of them"}},
+		"no kubeconfig": {[]string{"plan", "--node", "a", "--kubeconfig", "/nonexistent/k"}, []string{"finding the API server", "/nonexistent/k"}},
 		"argument":      {[]string{"node-a"}, []string{"node-a"}},
 		"unknown flag":  {[]string{"--nodes", "a"}, []string{"--nodes"}},
 		"plan, nothing": {[]string{"plan"}, []string{"--node is required", "--manifests is required"}},

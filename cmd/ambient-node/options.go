@@ -19,8 +19,9 @@ import (
 
 // options are the flags, as they are typed.
 type options struct {
-	mesh meshflags.Flags
-	form meshflags.Form
+	mesh    meshflags.Flags
+	cluster cluster
+	form    meshflags.Form
 
 	iptables   string
 	tunnel     string

@@ -19,8 +19,6 @@ import (
 
 	"github.com/ambient22/ambient22/internal/agent"
 	"github.com/ambient22/ambient22/internal/ca"
-	"github.com/ambient22/ambient22/internal/manifest"
-	"github.com/ambient22/ambient22/internal/mesh"
 	"github.com/ambient22/ambient22/noderoute"
 	"github.com/ambient22/ambient22/xds"
 )
@@ -31,10 +29,14 @@ func serve(ctx context.Context, o *options, logs io.Writer) error {
 	// die of writing to a standard stream whose reader has gone.
 	signal.Ignore(syscall.SIGPIPE)
 	settings, tunnel, err1 := o.nodeOptions()
-	source, err2 := o.mesh.Options()
+	mesh, err2 := o.meshOptions()
 	form, err3 := o.form.Options()
 	log, err4 := o.logger(logs)
 	if err := errors.Join(err1, err2, err3, err4, o.checkServe()); err != nil {
+		return err
+	}
+	source, err := o.source(mesh, log)
+	if err != nil {
 		return err
 	}
 	release, err := agent.Lock(o.stateDir)
@@ -58,10 +60,7 @@ func serve(ctx context.Context, o *options, logs io.Writer) error {
 	controller := agent.New(agent.Config{
 		NodeName: o.mesh.Node, Form: form, Tunnel: tunnel, TunnelPort: o.tunnelPort,
 		Resync: o.resync, PushDelay: o.pushDelay, PushInterval: o.pushInterval,
-		Source: func(ctx context.Context, deliver func(*mesh.Snapshot, error)) error {
-			return manifest.Watch(ctx, o.mesh.Manifests, source, deliver)
-		},
-		Node: node, XDS: server, Log: log, Metrics: agent.NewMetrics(registry),
+		Source: source, Node: node, XDS: server, Log: log, Metrics: agent.NewMetrics(registry),
 	})
 	for _, hole := range form.Holes() {
 		log.Warn("open in this profile", "profile", form.Profile.String(), "dialect", form.Dialect.String(), "hole", hole)
@@ -70,7 +69,7 @@ func serve(ctx context.Context, o *options, logs io.Writer) error {
 		log.Warn("open in this profile", "profile", form.Profile.String(), "dialect", form.Dialect.String(),
 			"hole", "packets that the node itself sends lose every mark bit that somebody else put on them")
 	}
-	log.Info("starting", "node", o.mesh.Node, "manifests", o.mesh.Manifests, "tunnel", o.tunnel, "xds", o.xdsSocket)
+	log.Info("starting", "node", o.mesh.Node, "manifests", o.mesh.Manifests, "cluster", o.mesh.Cluster, "tunnel", o.tunnel, "xds", o.xdsSocket)
 	err = together(ctx,
 		func(ctx context.Context) error { return controller.Run(ctx) },
 		func(ctx context.Context) error { return authority.Run(ctx) },

@@ -30,6 +30,13 @@ func (b *builder) addNamespaces(namespaces []*corev1.Namespace) {
 	}
 }
 
+// WhyInactive is why the pods of a namespace take no part, in words for a person,
+// and empty where they do.
+func WhyInactive(n *corev1.Namespace, o Options) string {
+	b := &builder{options: o}
+	return b.about(KindNamespace, "", n.Name).activity(n).why
+}
+
 // activity applies the mesh mode, the labels and the disabled selectors.
 func (at subject) activity(n *corev1.Namespace) activity {
 	ambient := n.Labels[mesh.LabelDataplaneMode] == mesh.DataplaneModeAmbient

@@ -7,6 +7,7 @@ package meshflags
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/spf13/pflag"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -22,14 +23,17 @@ type Flags struct {
 	Manifests   string
 	TrustDomain string
 
+	// Cluster says that a cluster describes the mesh where Manifests is "".
+	Cluster bool
+
 	mode      string
 	selectors []string
 }
 
 // Register adds the flags, with their defaults, to a command's.
 func (o *Flags) Register(f *pflag.FlagSet) {
-	f.StringVar(&o.Node, "node", "", "name of the node (required)")
-	f.StringVar(&o.Manifests, "manifests", "", "folder of Kubernetes manifests that describe the mesh (required)")
+	f.StringVar(&o.Node, "node", os.Getenv("NODE_NAME"), "name of the node (required; $NODE_NAME where that is set)")
+	f.StringVar(&o.Manifests, "manifests", "", "folder of Kubernetes manifests that describe the mesh")
 	f.StringVar(&o.TrustDomain, "trust-domain", mesh.DefaultTrustDomain, "SPIFFE trust domain")
 	f.StringVar(&o.mode, "mesh-mode", "default", "who takes part: off, default (labelled namespaces), on (all namespaces)")
 	f.StringArrayVar(&o.selectors, "disabled-selector", nil, "label selector of namespaces that never take part (repeatable)")
@@ -39,9 +43,9 @@ func (o *Flags) Register(f *pflag.FlagSet) {
 func (o *Flags) Options() (manifest.Options, error) {
 	var faults []error
 	if o.Node == "" {
-		faults = append(faults, errors.New("--node is required: the name of a node in the manifests"))
+		faults = append(faults, errors.New("--node is required: the name of a node of the mesh"))
 	}
-	if o.Manifests == "" {
+	if o.Manifests == "" && !o.Cluster {
 		faults = append(faults, errors.New("--manifests is required: a folder of Kubernetes YAML (Node, Namespace, Pod, Service, EndpointSlice)"))
 	}
 	// SPIFFE's own library also takes a whole URI here; identities are made from what is typed.
