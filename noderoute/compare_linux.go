@@ -11,13 +11,14 @@ import (
 )
 
 // compare reads what the kernel has no events for and says what differs from the
-// time before.
+// time before. What this Node wrote itself is told as well: somebody may have undone
+// it before it was seen here, and then nothing differs.
 func (w *watcher) compare() (Kinds, error) {
 	if !w.node.interest.any() {
 		w.set, w.tables, w.sysctls = nil, nil, nil
 		return 0, nil
 	}
-	var kinds Kinds
+	kinds := w.node.own.take()
 	start := threadTime()
 	set, err := w.query.sets.List(SetName)
 	if err != nil {
@@ -40,6 +41,9 @@ func (w *watcher) compare() (Kinds, error) {
 	}
 	if !maps.EqualFunc(tables, w.tables, (*legacyDigest).same) {
 		kinds |= Chains
+	}
+	if len(tables) == 0 {
+		kinds &^= Chains // the kernel announces those of nftables
 	}
 	w.set, w.tables, w.sysctls = set, tables, sysctls
 	return kinds, nil

@@ -121,18 +121,20 @@ func (i *interest) unannounced() []Sysctl {
 
 const acceptLocal = "accept_local"
 
-// ownPorts are the netlink ports of the latest calls: events that name one of
-// them tell of what this Node did itself.
-type ownPorts struct {
+// ownWork is what tells this Node's own doings from others': the netlink ports of
+// the latest calls, which events name, and what calls have written since it was
+// asked last.
+type ownWork struct {
 	mu    sync.Mutex
 	ports []uint32
+	wrote Kinds
 }
 
 // remembered is how many ports are kept. An event is read within milliseconds,
 // and a call opens two.
 const remembered = 64
 
-func (o *ownPorts) add(ports ...uint32) {
+func (o *ownWork) add(ports ...uint32) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.ports = append(o.ports, ports...)
@@ -141,7 +143,7 @@ func (o *ownPorts) add(ports ...uint32) {
 	}
 }
 
-func (o *ownPorts) has(port uint32) bool {
+func (o *ownWork) has(port uint32) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, p := range o.ports {
@@ -150,4 +152,20 @@ func (o *ownPorts) has(port uint32) bool {
 		}
 	}
 	return false
+}
+
+// note adds to what was written. A call does so when it is done.
+func (o *ownWork) note(kinds Kinds) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.wrote |= kinds
+}
+
+// take is what was written since it was called last.
+func (o *ownWork) take() Kinds {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	kinds := o.wrote
+	o.wrote = 0
+	return kinds
 }

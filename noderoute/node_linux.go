@@ -37,7 +37,7 @@ type Node struct {
 
 	// What Watch needs to tell events that matter from others.
 	interest interest
-	own      ownPorts
+	own      ownWork
 }
 
 // New opens the network namespace. It changes nothing.

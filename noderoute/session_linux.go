@@ -124,10 +124,19 @@ func (s *session) close() {
 	}
 	if s.sets != nil {
 		s.result.NetlinkWrites += s.sets.Writes
+		if s.sets.Writes > 0 {
+			s.node.own.note(Set)
+		}
 		s.sets.Close()
 	}
 	if s.ioctl >= 0 {
 		unix.Close(s.ioctl)
+	}
+	if s.result.SysctlWrites > 0 {
+		s.node.own.note(Sysctls)
+	}
+	if s.result.Execs > 0 {
+		s.node.own.note(Chains)
 	}
 }
 

@@ -22,9 +22,11 @@ const (
 	longestHold = time.Second
 	calm        = 2 * longestHold
 
-	// Checks take no more than one of so many parts of the time, but none waits
-	// longer than longestRest for it.
+	// In the long run checks take no more than one of so many parts of the time.
+	// Some may follow one another at once: what is saved up for that is
+	// shortRest, and none waits longer than longestRest.
 	restShare   = 10
+	shortRest   = 250 * time.Millisecond
 	longestRest = 10 * time.Second
 
 	// watchAgain is when following the node's changes is tried again where it
@@ -37,10 +39,9 @@ type drift struct {
 	kinds noderoute.Kinds // what waits for a check
 	timer <-chan time.Time
 
-	checked time.Time     // when the latest check ended
-	rest    time.Duration // how long the next one waits after that
-	found   time.Time     // when the latest check ended that had to repair
-	hold    time.Duration // how long the next one waits after that
+	rested time.Time     // when the checks so far will have had their rest
+	found  time.Time     // when the latest check ended that had to repair
+	hold   time.Duration // how long the next one waits after that
 }
 
 // stirred notes that somebody changed something of these kinds.
@@ -49,8 +50,12 @@ func (d *drift) stirred(now time.Time, kinds noderoute.Kinds) {
 	if d.timer != nil || d.kinds == 0 {
 		return
 	}
-	at := later(now.Add(gatherDrift), later(d.checked.Add(d.rest), d.found.Add(d.hold)))
-	d.timer = time.After(at.Sub(now))
+	d.timer = time.After(d.earliest(now).Sub(now))
+}
+
+// earliest is when the next check may be made.
+func (d *drift) earliest(now time.Time) time.Time {
+	return later(now.Add(gatherDrift), later(d.rested.Add(-shortRest), d.found.Add(d.hold)))
 }
 
 // due fires when the node is to be checked.
@@ -66,7 +71,10 @@ func (d *drift) take() noderoute.Kinds {
 // done notes a check. It reports whether it is the first that has to wait for as
 // long as any does: somebody keeps undoing what is repaired.
 func (d *drift) done(now time.Time, took time.Duration, repaired bool) (flapping bool) {
-	d.checked, d.rest = now, min(restShare*took, longestRest)
+	d.rested = later(d.rested, now).Add(restShare * took)
+	if longest := now.Add(longestRest); d.rested.After(longest) {
+		d.rested = longest
+	}
 	if !repaired {
 		return false
 	}

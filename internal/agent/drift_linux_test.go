@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ambient22/ambient22/internal/mesh"
@@ -362,28 +361,5 @@ func TestAFlappingForeignToolIsHeldBack(t *testing.T) {
 	g.stop()
 	if n := strings.Count(g.logs.String(), "somebody keeps undoing"); n != 1 {
 		t.Errorf("said %d times:\n%s", n, g.logs)
-	}
-}
-
-// The times between a repair and the next one, in a time that only passes while
-// everybody waits.
-func TestWhenDriftIsLookedAt(t *testing.T) {
-	var d drift
-	now := time.Now()
-	var waits []time.Duration
-	for range 10 {
-		d.stirred(now, noderoute.Rules)
-		at := later(now.Add(gatherDrift), later(d.checked.Add(d.rest), d.found.Add(d.hold)))
-		waits = append(waits, at.Sub(now))
-		now = at
-		d.take()
-		d.done(now, 0, true)
-	}
-	want := []time.Duration{2, 10, 20, 40, 80, 160, 320, 640, 1000, 1000}
-	for i := range want {
-		want[i] *= time.Millisecond
-	}
-	if diff := cmp.Diff(want, waits); diff != "" {
-		t.Errorf("waits (-want +got):\n%s", diff)
 	}
 }

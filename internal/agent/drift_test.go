@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/ambient22/ambient22/noderoute"
 )
 
@@ -69,4 +71,49 @@ func TestWithoutADataPathThereIsNoDrift(t *testing.T) {
 			t.Errorf("called %q", <-r.calls)
 		}
 	})
+}
+
+// What is undone again and again is repaired less and less often.
+func TestWhenDriftIsLookedAt(t *testing.T) {
+	var d drift
+	now := time.Now()
+	var waits []time.Duration
+	for range 10 {
+		d.stirred(now, noderoute.Rules)
+		at := d.earliest(now)
+		waits = append(waits, at.Sub(now))
+		now = at
+		d.take()
+		d.done(now, 0, true)
+	}
+	want := []time.Duration{2, 10, 20, 40, 80, 160, 320, 640, 1000, 1000}
+	for i := range want {
+		want[i] *= time.Millisecond
+	}
+	if diff := cmp.Diff(want, waits); diff != "" {
+		t.Errorf("waits (-want +got):\n%s", diff)
+	}
+}
+
+// Checks that take long and find nothing get rarer, after some that don't.
+func TestChecksRest(t *testing.T) {
+	var d drift
+	now := time.Now()
+	var waits []time.Duration
+	for range 6 {
+		at := d.earliest(now)
+		waits = append(waits, at.Sub(now))
+		now = at.Add(10 * time.Millisecond)
+		d.done(now, 10*time.Millisecond, false)
+	}
+	for i, want := range []time.Duration{2, 2, 2, 26, 90, 90} {
+		if waits[i] != want*time.Millisecond {
+			t.Errorf("check %d waits for %v, want %v", i, waits[i], want*time.Millisecond)
+		}
+	}
+	now = now.Add(time.Minute)
+	d.done(now, time.Minute, false)
+	if wait := d.earliest(now).Sub(now); wait != longestRest-shortRest {
+		t.Errorf("after a long one: %v", wait)
+	}
 }
