@@ -7,13 +7,14 @@ need_root "the cluster makes namespaces, mounts and cgroups"
 
 scratch=$(mktemp -d)
 cluster=bin/cluster/cluster
+own_name=ambient22-e2e-$$ # beside whatever other cluster there is
 up=false
 
 finish() {
   status=$?
   trap - EXIT
   if $up; then
-    "$cluster" down --keep-logs || status=1
+    "$cluster" down --name "$own_name" --keep-logs || status=1
   fi
   rm -rf "$scratch"
   exit "$status"
@@ -34,18 +35,18 @@ build() {
 kubernetes() { hack/cluster/build.sh >/dev/null; }
 
 start() {
-  "$cluster" traces >"$scratch/before" || return
+  "$cluster" traces --name "$own_name" >"$scratch/before" || return
   up=true
-  hack/cluster.sh up
+  hack/cluster.sh up --name "$own_name"
 }
 
 tests() {
-  hack/cluster.sh run -- go tool test2json -t -p hack/cluster/e2e "$scratch/e2e.test" -test.v=test2json -test.timeout=8m |
+  hack/cluster.sh run --name "$own_name" -- go tool test2json -t -p hack/cluster/e2e "$scratch/e2e.test" -test.v=test2json -test.timeout=8m |
     "$scratch/testsummary" -total "$scratch/total"
 }
 
 stop() {
-  "$cluster" down || return
+  "$cluster" down --name "$own_name" || return
   up=false
 }
 
@@ -53,7 +54,7 @@ stop() {
 nothing_left() {
   local tries
   for tries in {1..50}; do
-    "$cluster" traces >"$scratch/after" || return
+    "$cluster" traces --name "$own_name" >"$scratch/after" || return
     if cmp -s "$scratch/before" "$scratch/after"; then
       echo "the machine shows the same $(wc -l <"$scratch/after") things as before ($tries. look)"
       return

@@ -46,7 +46,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
 	flags := root.PersistentFlags()
-	flags.StringVar(&p.name, "name", "ambient22-e2e", "the cluster's name")
+	flags.StringVar(&p.name, "name", "ambient22-cluster", "the cluster's name")
 	flags.StringVar(&p.stateDir, "state-dir", "/var/lib/ambient22-cluster", "folder for the clusters' files")
 	flags.StringVar(&p.binaries, "binaries", "", "folder with Kubernetes, etcd and kubectl")
 	root.AddCommand(p.up(), p.down(), p.kubectl(), p.run(), p.load(), p.logs(), p.traces(), inside())

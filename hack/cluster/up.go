@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -30,16 +31,7 @@ func (p *program) up() *cobra.Command {
 			if p.binaries == "" || app == "" || pause == "" {
 				return errors.New("--binaries, --app and --pause are needed: hack/cluster.sh passes them")
 			}
-			archives, err := os.MkdirTemp("", "ambient22-images-")
-			if err != nil {
-				return fmt.Errorf("making a folder for images: %w", err)
-			}
-			defer os.RemoveAll(archives)
-			images, err := writeImages(archives, app, pause)
-			if err != nil {
-				return err
-			}
-			return p.start(c.Context(), images)
+			return p.start(c.Context(), func(dir string) ([]string, error) { return writeImages(dir, app, pause) })
 		},
 	}
 	c.Flags().StringVar(&app, "app", "", "the program of the image "+appImage)
@@ -53,7 +45,7 @@ func writeImages(dir, app, pause string) ([]string, error) {
 		{Name: kube.PauseImage, Files: map[string]string{"pause": pause}, Entrypoint: []string{"/pause"}},
 		{Name: appImage, Files: map[string]string{"ambientctl": app}, Entrypoint: []string{"/ambientctl"}},
 	} {
-		path := filepath.Join(dir, fmt.Sprintf("%d.tar", len(paths)))
+		path := filepath.Join(dir, fmt.Sprintf("image-%d.tar", len(paths)))
 		if err := i.WriteTar(path); err != nil {
 			return nil, err
 		}
@@ -63,37 +55,40 @@ func writeImages(dir, app, pause string) ([]string, error) {
 }
 
 // start brings the cluster up, or takes away what it made of it.
-func (p *program) start(ctx context.Context, images []string) error {
+func (p *program) start(ctx context.Context, images func(dir string) ([]string, error)) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("finding this program: %w", err)
 	}
 	c := p.cluster()
-	c.Images, c.Init = images, []string{self, "inside"}
+	c.WriteImages, c.Init = images, []string{self, "inside"}
 	steps := newSteps(p.out)
 	err = c.Up(ctx, steps.say)
 	if err == nil || errors.Is(err, kube.ErrUp) {
 		return err
 	}
-	kept, copyErr := keepLogs(c.Logs())
-	if copyErr == nil {
-		fmt.Fprintln(p.err, "cluster: the logs are in", kept)
-	}
+	keepErr := p.keepLogs()
 	down, cancel := context.WithTimeout(context.WithoutCancel(ctx), downPatience)
 	defer cancel()
-	return errors.Join(err, copyErr, c.Down(down))
+	return errors.Join(err, keepErr, c.Down(down))
 }
 
-// keepLogs copies the logs to where they outlive the cluster.
-func keepLogs(logs string) (string, error) {
+// keepLogs copies the logs, where there are any, to where they outlive the cluster,
+// and says where that is.
+func (p *program) keepLogs() error {
+	logs := p.cluster().Logs()
+	if _, err := os.Stat(logs); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	dir, err := os.MkdirTemp("", "ambient22-logs-")
 	if err == nil {
 		err = os.CopyFS(dir, os.DirFS(logs))
 	}
 	if err != nil {
-		return "", fmt.Errorf("keeping the logs: %w", err)
+		return fmt.Errorf("keeping the logs: %w", err)
 	}
-	return dir, nil
+	fmt.Fprintln(p.err, "cluster: the logs are in", dir)
+	return nil
 }
 
 func (p *program) down() *cobra.Command {
@@ -101,14 +96,11 @@ func (p *program) down() *cobra.Command {
 	c := &cobra.Command{
 		Use: "down", Short: "Take everything of the cluster away", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			var err error
 			if keep {
-				kept, err := keepLogs(p.cluster().Logs())
-				if err != nil {
-					return err
-				}
-				fmt.Fprintln(p.err, "cluster: the logs are in", kept)
+				err = p.keepLogs()
 			}
-			return p.cluster().Down(c.Context())
+			return errors.Join(err, p.cluster().Down(c.Context()))
 		},
 	}
 	c.Flags().BoolVar(&keep, "keep-logs", false, "copy the logs to a temporary folder first, and say which")

@@ -161,7 +161,12 @@ func checkProbes(t *testing.T, ns string) {
 // scaleToNothing: without endpoints a ClusterIP refuses, on every node.
 func scaleToNothing(t *testing.T, ns, vip string) {
 	must(t, "-n", ns, "scale", "deployment/web", "--replicas=0")
-	must(t, "-n", ns, "wait", "--for=delete", "pod", "-l", "app=web", "--timeout=60s")
+	eventually(t, "the replicas' end", func() error {
+		if left := pods(t, ns, "web"); len(left) > 0 {
+			return fmt.Errorf("there are still %v", left)
+		}
+		return nil
+	})
 	for node, caller := range pods(t, ns, "caller") {
 		eventually(t, "the ClusterIP to refuse on "+node, func() error {
 			_, err := get(t.Context(), ns, caller.Metadata.Name, "http://"+net.JoinHostPort(vip, "9080")+"/")

@@ -21,8 +21,11 @@ type Cluster struct {
 	Name     string   // part of everything that the machine shows of it
 	Dir      string   // all its files
 	Binaries string   // folder with Kubernetes, etcd and kubectl
-	Images   []string // archives that every node gets before its pods
 	Init     []string // command that leads to host.InitMain, without its argument
+
+	// WriteImages writes the archives that every node gets before its pods into a
+	// folder, which goes with the cluster, and returns their paths.
+	WriteImages func(dir string) ([]string, error)
 }
 
 // Node is a machine that runs pods.
@@ -35,8 +38,8 @@ type Node struct {
 // Control is the name of the host with the control plane.
 const Control = "control"
 
-// PauseImage is the image of every pod's first container, which one of
-// Cluster.Images must hold.
+// PauseImage is the image of every pod's first container, which
+// Cluster.WriteImages must write.
 const PauseImage = "ambient22.test/pause:cluster"
 
 // The addresses are those of the article's cluster where it shows them, so that what

@@ -46,6 +46,10 @@ func (c *Cluster) Up(ctx context.Context, said func(step string)) error {
 	if err != nil {
 		return fmt.Errorf("making the cluster's folder: %w", err)
 	}
+	images, err := c.WriteImages(c.Dir)
+	if err != nil {
+		return err
+	}
 	if err := c.makeNetwork(ctx); err != nil {
 		return err
 	}
@@ -63,7 +67,7 @@ func (c *Cluster) Up(ctx context.Context, said func(step string)) error {
 	})
 	for _, n := range Nodes() {
 		work.Go(func() error {
-			if err := c.LoadImages(ctx, n.Name, c.Images...); err != nil {
+			if err := c.LoadImages(ctx, n.Name, images...); err != nil {
 				return err
 			}
 			said("images loaded on " + n.Name)
