@@ -115,6 +115,20 @@ func Opened(frames [][]byte) []Flow {
 	return flows(first)
 }
 
+// Longest is the largest number of payload bytes that one TCP segment to or from a
+// port carries. What an idle HTTP/2 connection says in passing (a ping, the end of
+// a stream, a window) stays below 100 bytes with its TLS record; a request and its
+// answer don't.
+func Longest(frames [][]byte, port uint16) int {
+	longest := 0
+	for _, s := range segments(frames) {
+		if s.flow.To.Port() == port || s.flow.From.Port() == port {
+			longest = max(longest, len(s.tcp.Payload))
+		}
+	}
+	return longest
+}
+
 // Peers are the addresses that TCP segments came from and went to, as flows with
 // payload, in the order they first appear.
 func Peers(frames [][]byte) []Flow {
