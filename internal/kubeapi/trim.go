@@ -122,27 +122,30 @@ func trimConfigMap(c *corev1.ConfigMap) *corev1.ConfigMap {
 func differ(a, b any) bool {
 	switch old := a.(type) {
 	case *corev1.Pod:
-		c, now := *old, b.(*corev1.Pod)
-		c.ResourceVersion, c.Annotations = now.ResourceVersion, now.Annotations
-		return !reflect.DeepEqual(&c, now)
+		now := b.(*corev1.Pod)
+		c := *old
+		c.Annotations = now.Annotations
+		return differAs(&c, now)
 	case *corev1.Node:
-		c, now := *old, b.(*corev1.Node)
-		c.ResourceVersion = now.ResourceVersion
-		return !reflect.DeepEqual(&c, now)
+		return differAs(old, b.(*corev1.Node))
 	case *corev1.Namespace:
-		c, now := *old, b.(*corev1.Namespace)
-		c.ResourceVersion = now.ResourceVersion
-		return !reflect.DeepEqual(&c, now)
+		return differAs(old, b.(*corev1.Namespace))
 	case *corev1.Service:
-		c, now := *old, b.(*corev1.Service)
-		c.ResourceVersion = now.ResourceVersion
-		return !reflect.DeepEqual(&c, now)
+		return differAs(old, b.(*corev1.Service))
 	case *discoveryv1.EndpointSlice:
-		c, now := *old, b.(*discoveryv1.EndpointSlice)
-		c.ResourceVersion = now.ResourceVersion
-		return !reflect.DeepEqual(&c, now)
+		return differAs(old, b.(*discoveryv1.EndpointSlice))
 	}
 	return true
+}
+
+// differAs compares two objects of one type, but for their versions.
+func differAs[T any, O interface {
+	*T
+	metav1.Object
+}](old, now O) bool {
+	same := *old
+	O(&same).SetResourceVersion(now.GetResourceVersion())
+	return !reflect.DeepEqual(&same, (*T)(now))
 }
 
 // objectRef names an object as problems name it.
