@@ -174,9 +174,6 @@ func (m *Machine) notRunning() error {
 	return fmt.Errorf("reaching the machine in %s: %w", m.files.dir, ErrNotRunning)
 }
 
-// ConsoleLog is the file with what the machine's kernel prints.
-func (m *Machine) ConsoleLog() string { return m.files.console() }
-
 // Exec runs a command in the machine, as agent.Exec describes. When the machine ends meanwhile, the error wraps
 // ErrNotRunning and has the last lines of its console.
 func (m *Machine) Exec(ctx context.Context, cmd agent.Cmd) (exitCode int, err error) {
