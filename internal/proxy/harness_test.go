@@ -266,13 +266,19 @@ func (p *testProxy) until(what string, met func(s *status) bool) {
 // untilStat waits until a counter or gauge has a value.
 func (p *testProxy) untilStat(name string, want int64) {
 	p.t.Helper()
+	p.untilStatIs(name, fmt.Sprint(want), func(got int64) bool { return got == want })
+}
+
+// untilStatIs waits until a counter or gauge has a value that fits, told in words.
+func (p *testProxy) untilStatIs(name, words string, fits func(int64) bool) {
+	p.t.Helper()
 	var got int64
 	defer func() {
 		if p.t.Failed() {
 			p.t.Logf("%s is %d", name, got)
 		}
 	}()
-	p.until(fmt.Sprintf("%s is %d", name, want), func(s *status) bool { got = s.Stats[name]; return got == want })
+	p.until(name+" is "+words, func(s *status) bool { got = s.Stats[name]; return fits(got) })
 }
 
 // wait polls for a condition, for at most 20 s.
