@@ -21,6 +21,9 @@ type Options struct {
 	// StateDir holds the state file (host.json, pod.json). Empty: nothing is
 	// remembered, and cleaning up leaves sysctls as they are.
 	StateDir string
+	// ProcSys is the folder below which sysctls are written; empty is /proc/sys.
+	// It must show the kernel's own files (proc(5)), as a bind mount does.
+	ProcSys string
 	// NetNS is a file descriptor of the network namespace to work in; 0 takes
 	// the one of the calling thread. It is duplicated.
 	NetNS int
@@ -42,6 +45,9 @@ type Node struct {
 
 // New opens the network namespace. It changes nothing.
 func New(o Options) (*Node, error) {
+	if o.ProcSys == "" {
+		o.ProcSys = procSys
+	}
 	n := &Node{options: o}
 	var err error
 	if o.NetNS != 0 {

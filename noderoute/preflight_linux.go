@@ -7,14 +7,19 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// capNetAdmin is CAP_NET_ADMIN's bit.
-const capNetAdmin = 12
+// The capabilities' bits, from linux/capability.h. iptables asks for sets, and its
+// legacy variant for everything, through a raw socket.
+const (
+	capNetAdmin = 12
+	capNetRaw   = 13
+)
 
 // Preflight looks for whatever would keep the data path from working, before
 // anything is written, and names all of it. Addresses that the configuration
@@ -45,6 +50,19 @@ func (n *Node) Preflight(ctx context.Context, c HostConfig) ([]Problem, error) {
 			return err
 		}
 		out = append(out, lacking...)
+		// ztunnel's pods run on the same kernel: better told before there is one.
+		inPod, err := probePodPlan(PodConfig{Tunnel: c.Tunnel, TunnelPort: c.TunnelPort})
+		if err != nil {
+			return err
+		}
+		if lacking, err = n.probe(ctx, inPod, t); err != nil {
+			return err
+		}
+		for _, p := range lacking {
+			if !slices.ContainsFunc(out, func(o Problem) bool { return o.What == p.What }) {
+				out = append(out, p)
+			}
+		}
 		for _, check := range []func(HostConfig, tools) ([]Problem, error){s.foreignProblems, s.routeProblems, s.neighbourProblems} {
 			found, err := check(c, t)
 			if err != nil {
@@ -88,13 +106,20 @@ func (n *Node) PreflightPod(ctx context.Context, c PodConfig) ([]Problem, error)
 // prerequisites are what looking itself needs; with one of these missing,
 // nothing more can be said.
 func (s *session) prerequisites() (tools, []Problem) {
-	if !hasCapability(capNetAdmin) {
-		return tools{}, []Problem{{
-			What:     "no permission to change the network (CAP_NET_ADMIN)",
-			Where:    "this process",
-			WayOut:   "run as root, or with CAP_NET_ADMIN and CAP_SYS_ADMIN",
-			Blocking: true,
-		}}
+	var out []Problem
+	for _, c := range []struct {
+		bit        uint
+		what, name string
+	}{{capNetAdmin, "change the network", "CAP_NET_ADMIN"}, {capNetRaw, "use iptables", "CAP_NET_RAW"}} {
+		if !hasCapability(c.bit) {
+			out = append(out, Problem{
+				What: fmt.Sprintf("no permission to %s (%s)", c.what, c.name), Where: "this process",
+				WayOut: "run as root; in a container, add the capabilities NET_ADMIN and NET_RAW", Blocking: true,
+			})
+		}
+	}
+	if len(out) > 0 {
+		return tools{}, out
 	}
 	t, err := s.decide()
 	if err == nil {
@@ -131,7 +156,7 @@ func (s *session) settingsProblems(t tools) ([]Problem, error) {
 			WayOut: "have all programs of the node use one variant; --iptables chooses one by hand",
 		})
 	}
-	forward, err := os.ReadFile("/proc/sys/net/ipv4/ip_forward")
+	forward, err := os.ReadFile(procSys + "/net/ipv4/ip_forward")
 	if err == nil && strings.TrimSpace(string(forward)) == "0" {
 		out = append(out, Problem{
 			What: "the node does not forward packets", Where: "net.ipv4.ip_forward = 0",
@@ -144,7 +169,7 @@ func (s *session) settingsProblems(t tools) ([]Problem, error) {
 // sysctlProblems tells whether settings can be changed at all. Opening for
 // writing changes nothing.
 func (s *session) sysctlProblems() []Problem {
-	path := Sysctl{Device: "all", Key: "rp_filter"}.path()
+	path := Sysctl{Device: "all", Key: "rp_filter"}.path(s.node.options.ProcSys)
 	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err == nil {
 		unix.Close(fd)
@@ -152,7 +177,7 @@ func (s *session) sysctlProblems() []Problem {
 	}
 	return []Problem{{
 		What: fmt.Sprintf("sysctls cannot be changed: %v", err), Where: path,
-		WayOut: "mount /proc/sys writable (in Kubernetes: a privileged container)", Blocking: true,
+		WayOut: "mount /proc/sys writable (in Kubernetes: a hostPath of /proc/sys/net below a folder that --proc-sys names, or a privileged container)", Blocking: true,
 	}}
 }
 

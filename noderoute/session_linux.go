@@ -86,7 +86,7 @@ func sameFile(a, b int) (bool, error) {
 }
 
 func (s *session) open() error {
-	bootID, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	bootID, err := os.ReadFile(procSys + "/kernel/random/boot_id")
 	if err != nil {
 		return fmt.Errorf("reading the boot's identifier: %w", err)
 	}

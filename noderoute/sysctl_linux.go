@@ -15,33 +15,41 @@ import (
 // A setting under /proc/sys/net belongs to the network namespace of the thread
 // that opens the file, so these functions run on a session's thread.
 
-func (y Sysctl) path() string { return "/proc/sys/net/ipv4/conf/" + y.Device + "/" + y.Key }
+// procSys is where settings are read. A container that is not privileged may
+// read there and not write; Options.ProcSys is for writing.
+const procSys = "/proc/sys"
+
+func (y Sysctl) path(root string) string {
+	return root + "/net/ipv4/conf/" + y.Device + "/" + y.Key
+}
 
 // readSysctl returns "", fs.ErrNotExist where there is no such device. It uses
 // system calls directly: a node has thousands of these files, and the runtime's
 // poller has no use for them.
 func readSysctl(y Sysctl) (string, error) {
-	fd, err := unix.Open(y.path(), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	path := y.path(procSys)
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return "", &fs.PathError{Op: "open", Path: y.path(), Err: err}
+		return "", &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	defer unix.Close(fd)
 	var buf [32]byte
 	n, err := unix.Read(fd, buf[:])
 	if err != nil {
-		return "", &fs.PathError{Op: "read", Path: y.path(), Err: err}
+		return "", &fs.PathError{Op: "read", Path: path, Err: err}
 	}
 	return strings.TrimSpace(string(buf[:n])), nil
 }
 
-func writeSysctl(y Sysctl) error {
-	fd, err := unix.Open(y.path(), unix.O_WRONLY|unix.O_CLOEXEC, 0)
+func (s *session) writeSysctl(y Sysctl) error {
+	path := y.path(s.node.options.ProcSys)
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return &fs.PathError{Op: "open", Path: y.path(), Err: err}
+		return &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	defer unix.Close(fd)
 	if _, err := unix.Write(fd, []byte(y.Value)); err != nil {
-		return &fs.PathError{Op: "write", Path: y.path(), Err: err}
+		return &fs.PathError{Op: "write", Path: path, Err: err}
 	}
 	return nil
 }
@@ -98,7 +106,7 @@ func (s *session) setSysctls(changes []sysctlChange, own []string) error {
 		}
 	}
 	for _, y := range todo {
-		err := writeSysctl(y)
+		err := s.writeSysctl(y)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("writing sysctl: %w", err)
 		}
@@ -155,7 +163,7 @@ func (s *session) restoreSysctl(o sysctlOrigin) error {
 		return fmt.Errorf("reading sysctl: %w", err)
 	}
 	y.Value = o.Original
-	if err := writeSysctl(y); err != nil {
+	if err := s.writeSysctl(y); err != nil {
 		return fmt.Errorf("putting sysctl back: %w", err)
 	}
 	s.result.SysctlWrites++

@@ -27,6 +27,7 @@ type options struct {
 	tunnel     string
 	tunnelPort uint16
 	stateDir   string
+	procSys    string
 
 	resync       time.Duration
 	pushDelay    time.Duration
@@ -46,6 +47,7 @@ type options struct {
 // nodeFlags are those that say how to work on the node; every command has them.
 func (o *options) nodeFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.stateDir, "state-dir", "/run/ambient22", "where the node's earlier sysctls are remembered until cleanup")
+	f.StringVar(&o.procSys, "proc-sys", "/proc/sys", "folder below which sysctls are written: a mount of the kernel's own, where /proc/sys is read-only")
 	f.StringVar(&o.iptables, "iptables", "auto", "kernel interface of iptables: auto (the one the node uses), nft or legacy")
 	f.StringVar(&o.tunnel, "tunnel", "geneve", "tunnel devices: geneve, or vxlan on kernels that have no Geneve (ztunnel init needs the same)")
 	f.Uint16Var(&o.tunnelPort, "tunnel-port", geneve.DefaultPort, "UDP port of the tunnel devices and of the rule that lets them pass")
@@ -76,7 +78,7 @@ func (o *options) nodeOptions() (noderoute.Options, geneve.Kind, error) {
 	if err := errors.Join(flagError("--iptables", err1), flagError("--tunnel", err2), err3); err != nil {
 		return noderoute.Options{}, kind, err
 	}
-	return noderoute.Options{IPTables: variant, StateDir: o.stateDir}, kind, nil
+	return noderoute.Options{IPTables: variant, StateDir: o.stateDir, ProcSys: o.procSys}, kind, nil
 }
 
 // checkServe checks the flags of the running controller that nobody else checks.

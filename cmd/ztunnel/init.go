@@ -22,6 +22,7 @@ type initOptions struct {
 	iptables   string
 	tunnel     string
 	tunnelPort uint16
+	procSys    string
 	dryRun     bool
 }
 
@@ -33,7 +34,8 @@ func initCommand(getenv func(string) string) *cobra.Command {
 		Long: `init puts the tunnel devices, the TPROXY rules, the policy routing and the sysctls of a ztunnel pod
 into the network namespace it is started in, and prints one line for each thing it changed. The pod's
 address and its node are read from eth0 and the default route. What is already there is left alone, so
-a second run says "nothing to change". It needs root (NET_ADMIN and a writable /proc/sys).`,
+a second run says "nothing to change". It needs root, NET_ADMIN and sysctls
+that can be written (--proc-sys).`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			settings, config, err := o.check()
@@ -58,6 +60,7 @@ func (o *initOptions) flags(f *pflag.FlagSet, getenv func(string) string) {
 	f.StringVar(&o.iptables, "iptables", noderoute.Auto.String(), "kernel interface of iptables: auto (the one in use), nft or legacy")
 	f.StringVar(&o.tunnel, "tunnel", geneve.Geneve.String(), "tunnel devices: geneve, or vxlan on kernels that have no Geneve (ambient-node needs the same)")
 	f.Uint16Var(&o.tunnelPort, "tunnel-port", geneve.DefaultPort, "UDP port of the tunnel devices (ambient-node needs the same)")
+	f.StringVar(&o.procSys, "proc-sys", "/proc/sys", "folder below which sysctls are written: a mount of the kernel's own, where /proc/sys is read-only")
 	f.BoolVar(&o.dryRun, "dry-run", false, "print what would be changed, and change nothing")
 }
 
@@ -72,7 +75,7 @@ func (o *initOptions) check() (noderoute.Options, noderoute.PodConfig, error) {
 		err4 = fmt.Errorf("--pod-name is required for the LOG rule (or set $%s, or --log-rule=false)", envPodName)
 	}
 	err := errors.Join(flagError("--iptables", err1), flagError("--tunnel", err2), err3, err4)
-	return noderoute.Options{IPTables: variant}, noderoute.PodConfig{
+	return noderoute.Options{IPTables: variant, ProcSys: o.procSys}, noderoute.PodConfig{
 		PodName: o.podName, LogRule: o.logRule, Tunnel: kind, TunnelPort: o.tunnelPort,
 	}, err
 }
