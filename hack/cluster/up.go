@@ -13,8 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ambient22/ambient22/hack/cluster/image"
 	"github.com/ambient22/ambient22/hack/cluster/kube"
+	"github.com/ambient22/ambient22/hack/image"
 )
 
 // appImage is the image of the application that the tests call, and call from.

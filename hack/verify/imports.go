@@ -39,7 +39,7 @@ func rooms() map[string][]string {
 		"internal/agent":    {"envoyconfig", "geneve", "internal/ca", "internal/kube", "internal/mesh", "ipset", "noderoute", "xds"},
 		// The cluster knows nothing of the mesh: what is tested in it comes as images.
 		"hack/cluster/host":   {"internal/lab/netns"},
-		"hack/cluster/image":  {},
+		"hack/image":          {},
 		"hack/cluster/kube":   {"hack/cluster/host", "hack/cluster/pki", "internal/lab/netns"},
 		"hack/cluster/pki":    {},
 		"hack/cluster/traces": {"internal/lab/netns"},
@@ -59,7 +59,7 @@ func libraries() map[string][]string {
 		"github.com/google/nftables":             kernel,
 		"github.com/mdlayher/netlink":            kernel,
 		"github.com/envoyproxy/go-control-plane": envoy,
-		"github.com/google/go-containerregistry": {"hack/cluster/image"},
+		"github.com/google/go-containerregistry": {"hack/image"},
 		"k8s.io":                                 kubernetes,
 		"k8s.io/client-go":                       client,
 		"k8s.io/client-go/kubernetes/scheme":     kubernetes, // types only: manifests are decoded with it

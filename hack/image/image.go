@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package image makes container images out of static programs, without a container
-// runtime or a registry.
+// Package image makes container images out of static programs and folders, without
+// a container runtime or a registry.
 package image
 
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -28,6 +30,8 @@ import (
 type Image struct {
 	Name       string            // full, with registry and tag
 	Files      map[string]string // path in the image → executable file on this machine
+	Tree       string            // folder whose content is put at the image's root; "" is none
+	Path       string            // where programs are looked for; "" is the root
 	Entrypoint []string
 }
 
@@ -82,20 +86,15 @@ func (i Image) build() (v1.Image, error) {
 	config = config.DeepCopy()
 	config.OS, config.Architecture = "linux", runtime.GOARCH
 	config.Config.Entrypoint = i.Entrypoint
-	config.Config.Env = []string{"PATH=/"}
+	config.Config.Env = []string{"PATH=" + cmp.Or(i.Path, "/")}
 	return mutate.ConfigFile(image, config)
 }
 
 // layer is the image's only layer, as a tar archive.
 func (i Image) layer() ([]byte, error) {
-	var names []string
-	for name := range i.Files {
-		names = append(names, name)
-	}
-	slices.Sort(names)
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(i.Files)) {
 		data, err := os.ReadFile(i.Files[name])
 		if err != nil {
 			return nil, err
@@ -104,10 +103,55 @@ func (i Image) layer() ([]byte, error) {
 			return nil, err
 		}
 	}
+	if i.Tree != "" {
+		if err := addTree(w, i.Tree); err != nil {
+			return nil, err
+		}
+	}
 	if err := w.Close(); err != nil {
 		return nil, err
 	}
 	return out.Bytes(), nil
+}
+
+// addTree adds a folder's files and symbolic links. Of a file's mode only counts
+// whether it is executable.
+func addTree(w *tar.Writer, root string) error {
+	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		if entry.Type() == fs.ModeSymlink {
+			to, err := os.Readlink(path)
+			if err != nil {
+				return err
+			}
+			return addLink(w, name, to)
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		mode := int64(0o644)
+		if info.Mode()&0o111 != 0 {
+			mode = 0o755
+		}
+		return addFile(w, name, mode, data)
+	})
+}
+
+func addLink(w *tar.Writer, name, to string) error {
+	return w.WriteHeader(&tar.Header{
+		Typeflag: tar.TypeSymlink, Name: name, Linkname: to, Mode: 0o777, ModTime: time.Unix(0, 0), Format: tar.FormatPAX,
+	})
 }
 
 func addFile(w *tar.Writer, name string, mode int64, data []byte) error {

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Makes the container image of this project, bin/images/ambient22.tar: our programs,
+# static, and Debian's iptables of both variants with the libraries it needs. Without
+# a container runtime; containerd, kind and Docker load the archive.
+#
+#   hack/images.sh [IMAGE]     IMAGE: its full name; default: the chart's
+source "$(dirname "$0")/lib.sh"
+
+# What iptables needs, itself included. Debian's own list also has gcc-12-base,
+# libgcc-s1 and netbase, which none of its programs opens.
+packages=(iptables libc6 libip4tc2 libip6tc2 libmnl0 libnetfilter-conntrack3 libnfnetlink0 libnftnl11 libxtables12)
+
+chart_version() { sed -n 's/^appVersion: *"\?\([^"]*\)"\?$/\1/p' hack/chart/Chart.yaml; }
+
+name=${1:-ambient22.test/ambient22:$(chart_version)}
+out=bin/images/ambient22.tar
+cache=${AMBIENT22_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ambient22}/iptables
+
+# wanted_versions: which package versions apt would take, one on each line; they name
+# the folder in the cache, so that an update of Debian's makes a new one.
+wanted_versions() {
+  local package
+  for package in "${packages[@]}"; do
+    LC_ALL=C apt-cache policy "$package" | sed -n "s/^  Candidate: /$package=/p"
+  done
+}
+
+# unpack DIR: puts the programs, libraries and licences of the packages there.
+unpack() {
+  local into=$1 debs archive
+  debs=$(mktemp -d)
+  (cd "$debs" && apt-get download --quiet --option APT::Sandbox::User=root $versions) || return
+  for archive in "$debs"/*.deb; do
+    dpkg -x "$archive" "$into" || return
+  done
+  rm -rf "$debs"
+  # No man pages and translations, no scripts (there is no shell), no character sets.
+  find "$into" \( -path '*/share/*' -a ! -path '*/share/doc/*/copyright' -o -path '*/gconv/*' -o -path "$into/etc/*" \
+    -o -name 'ip*tables-apply' \) ! -type d -delete
+  find "$into" -type d -empty -delete
+  printf '%s\n' $versions >"$into/usr/share/doc/packages"
+}
+
+command -v apt-get >/dev/null && command -v dpkg >/dev/null || die "the image's iptables comes from Debian's packages: apt-get and dpkg are needed"
+versions=$(wanted_versions)
+[[ $(wc -l <<<"$versions") -eq ${#packages[@]} && $versions != *"(none)"* ]] || die "apt does not know all of: ${packages[*]} (try: apt-get update)"
+tree=$cache/$(sha256sum <<<"$versions" | cut -c1-16)
+
+if [[ ! -d $tree ]]; then
+  mkdir -p "$cache"
+  part_done=$(mktemp -d "$cache/new-XXXXXX")
+  unpack "$part_done" || { rm -rf "$part_done"; die "fetching Debian's iptables failed"; }
+  chmod 0755 "$part_done"
+  mv -T "$part_done" "$tree"
+fi
+
+hack/build.sh
+mkdir -p "$(dirname "$out")"
+programs=()
+for folder in cmd/*/; do
+  [[ ! -e ${folder}main.go ]] || programs+=("bin/$(basename "$folder")")
+done
+go run ./hack/image/write --name "$name" --out "$out" --tree "$tree" "${programs[@]}"
+echo "$out: $name, $(($(stat -c %s "$out") / 1000000)) MB"
