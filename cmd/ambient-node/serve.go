@@ -35,7 +35,7 @@ func serve(ctx context.Context, o *options, logs io.Writer) error {
 	if err := errors.Join(err1, err2, err3, err4, o.checkServe()); err != nil {
 		return err
 	}
-	source, err := o.source(mesh, log)
+	source, outcome, err := o.source(mesh, log)
 	if err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func serve(ctx context.Context, o *options, logs io.Writer) error {
 	controller := agent.New(agent.Config{
 		NodeName: o.mesh.Node, Form: form, Tunnel: tunnel, TunnelPort: o.tunnelPort,
 		Resync: o.resync, PushDelay: o.pushDelay, PushInterval: o.pushInterval,
-		Source: source, Node: node, XDS: server, Log: log, Metrics: agent.NewMetrics(registry),
+		Source: source, Outcome: outcome, Node: node, XDS: server, Log: log, Metrics: agent.NewMetrics(registry),
 	})
 	for _, hole := range form.Holes() {
 		log.Warn("open in this profile", "profile", form.Profile.String(), "dialect", form.Dialect.String(), "hole", hole)

@@ -71,19 +71,21 @@ func (o *options) clusterConfig(settings kube.Options, log *slog.Logger) (kubeap
 	}, nil
 }
 
-// source follows the mesh where the flags say it is.
-func (o *options) source(settings kube.Options, log *slog.Logger) (agent.Source, error) {
+// source follows the mesh where the flags say it is. outcome, where it is not nil,
+// wants to know what became of it on the node.
+func (o *options) source(settings kube.Options, log *slog.Logger) (source agent.Source, outcome func(*mesh.Capture), err error) {
 	if !o.mesh.Cluster {
 		return func(ctx context.Context, deliver func(*mesh.Snapshot, error)) error {
 			return manifest.Watch(ctx, o.mesh.Manifests, settings, deliver)
-		}, nil
+		}, nil, nil
 	}
 	klog.SetSlogLogger(log) // client-go has log lines of its own
 	config, err := o.clusterConfig(settings, log)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return kubeapi.New(config).Run, nil
+	followed := kubeapi.New(config)
+	return followed.Run, followed.Captured, nil
 }
 
 // load reads the mesh once.

@@ -50,6 +50,11 @@ type Config struct {
 	PushDelay    time.Duration
 	PushInterval time.Duration
 
+	// Outcome, where there is one, is told what the kernel does with the node's
+	// pods: after every change of that, and for every snapshot that was worked on.
+	// It is called from the agent's loop and must not wait.
+	Outcome func(*mesh.Capture)
+
 	Source  Source
 	Node    Node
 	XDS     XDS
@@ -180,8 +185,13 @@ func (a *Agent) loop(ctx context.Context) error {
 		if pace.pending || a.snapshot() == nil {
 			continue // the check is made with the change that waits
 		}
-		state := a.sync(ctx, a.take(), &pass)
+		snapshot := a.take()
+		state := a.sync(ctx, snapshot, &pass)
 		pass.check = false
+		if ctx.Err() == nil {
+			pass.tried(state.Err)
+			a.tell(snapshot, &pass)
+		}
 		if state.Err != nil && !pass.installed && ctx.Err() == nil {
 			return state.Err
 		}

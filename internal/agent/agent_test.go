@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,6 +32,7 @@ type recorder struct {
 	refuse  func(call string) error
 	leftOut netip.Addr // a pod that can't take part
 	changed chan noderoute.Kinds
+	hears   atomic.Bool // whether what is told is a call
 }
 
 func (r *recorder) call(format string, args ...any) error {
@@ -148,7 +150,7 @@ func startPaced(t *testing.T, refuse func(string) error, delay, interval time.Du
 		snapshot: make(chan any), done: make(chan error, 1), registry: registry,
 	}
 	r.agent = New(Config{
-		NodeName: "node-a", Resync: time.Hour, Node: r, XDS: r, PushDelay: delay, PushInterval: interval,
+		NodeName: "node-a", Resync: time.Hour, Node: r, XDS: r, PushDelay: delay, PushInterval: interval, Outcome: r.outcome,
 		Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics(registry),
 		Source: func(ctx context.Context, deliver func(*mesh.Snapshot, error)) error {
 			for {

@@ -144,6 +144,10 @@ func (a *Agent) check(ctx context.Context, p *pass, d *drift) (sync bool) {
 		a.state.Programmed, a.state.Err = false, err
 		a.mu.Unlock()
 	}
+	p.tried(err)
+	if p.told != nil {
+		a.tell(p.told.Snapshot, p)
+	}
 	end := time.Now()
 	if d.done(end, end.Sub(start), repaired || err != nil) {
 		a.Log.Warn("somebody keeps undoing the node's data path; it is repaired once in a while only", "kinds", kinds, "every", longestHold)

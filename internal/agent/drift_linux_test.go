@@ -71,7 +71,8 @@ type guarded struct {
 	agent    *Agent
 	registry *prometheus.Registry
 	snapshot chan *mesh.Snapshot
-	logs     *strings.Builder // read after stop only
+	captures chan *mesh.Capture // as told
+	logs     *strings.Builder   // read after stop only
 	stop     func()
 }
 
@@ -102,12 +103,13 @@ func guard(t *testing.T, v noderoute.Variant) *guarded {
 	}
 	t.Cleanup(func() { real.Close() })
 	g := &guarded{
-		t: t, registry: prometheus.NewRegistry(), snapshot: make(chan *mesh.Snapshot), logs: &strings.Builder{},
+		t: t, registry: prometheus.NewRegistry(), snapshot: make(chan *mesh.Snapshot), captures: make(chan *mesh.Capture, 1000), logs: &strings.Builder{},
 		node: &kernelNode{Node: real, recorder: recorder{calls: make(chan string, 1000)}, done: make(chan checked, 1000)},
 	}
 	g.agent = New(Config{
 		NodeName: "node-a", Resync: time.Hour, Node: g.node, XDS: g.node, Tunnel: netnstest.Tunnel(t),
-		Log: slog.New(slog.NewTextHandler(g.logs, nil)), Metrics: NewMetrics(g.registry),
+		Outcome: func(c *mesh.Capture) { g.captures <- c },
+		Log:     slog.New(slog.NewTextHandler(g.logs, nil)), Metrics: NewMetrics(g.registry),
 		Source: func(ctx context.Context, deliver func(*mesh.Snapshot, error)) error {
 			for {
 				select {

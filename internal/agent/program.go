@@ -89,9 +89,15 @@ func (a *Agent) release(ctx context.Context, s *mesh.Snapshot, p *pass) error {
 // releaseEarly ends captures while the push of what changed has to wait. If that
 // fails, the sync that comes with the push repairs the node as a whole.
 func (a *Agent) releaseEarly(ctx context.Context, s *mesh.Snapshot, p *pass) {
-	if err := a.release(ctx, s, p); err != nil && ctx.Err() == nil {
+	err := a.release(ctx, s, p)
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		p.tried(err)
 		a.Log.Error("pods are still captured that should not be", "err", err)
 	}
+	a.tell(s, p)
 }
 
 // change compares the whole node with the plan, except where this run has done
@@ -158,13 +164,14 @@ func (a *Agent) report(r noderoute.Result, p *pass, s *mesh.Snapshot) {
 		a.Log.Warn("look at the node", "warning", warning)
 	}
 	for _, pod := range r.Refused {
-		if p.node.refused[pod.Pod.UID] != pod.Error() {
+		why := pod.Err.Error()
+		if p.node.refused[pod.Pod.UID] != why {
 			a.Log.Warn("a pod is not captured", "pod", podName(s, pod.Pod.UID), "ip", pod.Pod.IP, "why", pod.Err)
 		}
 		if p.node.refused == nil {
 			p.node.refused = map[string]string{}
 		}
-		p.node.refused[pod.Pod.UID] = pod.Error()
+		p.node.refused[pod.Pod.UID] = why
 	}
 }
 

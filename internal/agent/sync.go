@@ -25,6 +25,9 @@ type pass struct {
 	installed bool // this run has put the data path on the node, or found none wanted
 	check     bool // compare the whole node, not only its pods
 	node      programmed
+	failure   error         // what came of the last attempt
+	failures  int           // so many in a row
+	told      *mesh.Capture // what was handed out last
 	wait      time.Duration
 	timer     <-chan time.Time
 }

@@ -12,7 +12,8 @@ import (
 	"github.com/ambient22/ambient22/internal/mesh"
 )
 
-// standing is whether a pod of this node is captured; why says why not.
+// standing is whether the kernel captures a pod of this node; why says why not. A
+// pod on its way into the kernel has neither.
 type standing struct {
 	captured bool
 	why      string
@@ -21,59 +22,79 @@ type standing struct {
 	warn     bool // nobody asked for that
 }
 
-// explainer tells people by events why pods and namespaces take part or don't. It
-// speaks when something changed; after a restart the annotation tells it what was
-// said before.
-type explainer struct {
-	node       string
-	recorder   recorder
-	pods       map[types.UID]standing
-	namespaces map[types.UID]string // why not, "" for active
-}
+// known tells whether there is anything to say of it yet.
+func (s standing) known() bool { return s.captured || s.why != "" }
 
-func newExplainer(node string, recorder recorder) *explainer {
-	return &explainer{node: node, recorder: recorder}
-}
-
-// standings is where every pod of the node stands. Without an active ztunnel none
-// is captured.
-func standings(s *mesh.Snapshot, node string) map[types.UID]standing {
-	active := s.ActiveZtunnel(node) != nil
+// standings is where every pod of the node stands.
+func standings(c *mesh.Capture, node string) map[types.UID]standing {
+	active := c.Snapshot.ActiveZtunnel(node) != nil
 	all := map[types.UID]standing{}
-	for i := range s.Workloads {
-		w := &s.Workloads[i]
-		if w.Node != node {
+	for i := range c.Snapshot.Workloads {
+		if w := &c.Snapshot.Workloads[i]; w.Node == node {
+			one := standing{runs: w.Class != mesh.Ztunnel, inMesh: w.Class != mesh.Outside}
+			if _, one.captured = c.Pods[w.UID]; !one.captured {
+				one.why, one.warn = whyNot(w, c, active)
+			}
+			all[types.UID(w.UID)] = one
+		}
+	}
+	for _, p := range c.Snapshot.LeftOut {
+		if p.Node != node {
 			continue
 		}
-		one := standing{
-			captured: w.Enrolled() && active, why: w.NotEnrolled,
-			runs: w.Class != mesh.Ztunnel, inMesh: w.Class != mesh.Outside,
+		one := standing{why: p.Why}
+		if _, captured := c.Pods[p.UID]; captured {
+			one = standing{captured: true} // it is about to be let go
 		}
-		if w.Enrolled() && !active {
-			one.why, one.warn = fmt.Sprintf("no ztunnel is ready on node %s", node), true
-		}
-		all[types.UID(w.UID)] = one
-	}
-	for _, p := range s.LeftOut {
-		if p.Node == node {
-			all[types.UID(p.UID)] = standing{why: p.Why}
-		}
+		all[types.UID(p.UID)] = one
 	}
 	return all
 }
 
-// podsChanged speaks of pods whose standing is another than before.
-func (e *explainer) podsChanged(now map[types.UID]standing, objects kube.Objects) {
+// whyNot is why the kernel does not capture a workload, and whether that is
+// something nobody asked for. It is empty while nobody knows.
+func whyNot(w *mesh.Workload, c *mesh.Capture, active bool) (why string, warn bool) {
+	switch refused := c.Refused[w.UID]; {
+	case !w.Enrolled():
+		return w.NotEnrolled, false
+	case !active:
+		return fmt.Sprintf("no ztunnel is ready on node %s", w.Node), true
+	case refused != "":
+		return refused, true
+	case c.Err != "":
+		return "its node could not be made ready for it: " + c.Err, true
+	}
+	return "", false
+}
+
+// podExplainer tells people by events why pods are captured or aren't. It speaks
+// when something changed; after a restart the annotation tells it what was said
+// before.
+type podExplainer struct {
+	recorder recorder
+	pods     map[types.UID]standing
+}
+
+// changed speaks of pods whose standing is another than before.
+func (e *podExplainer) changed(now map[types.UID]standing, pods []*corev1.Pod, namespaces []*corev1.Namespace) {
 	asks := map[string]bool{}
-	for _, n := range objects.Namespaces {
+	for _, n := range namespaces {
 		asks[n.Name] = asksForAmbient(n)
 	}
-	for _, pod := range objects.Pods {
+	for _, pod := range pods {
 		is, here := now[pod.UID]
 		if !here {
 			continue
 		}
 		was, known := e.pods[pod.UID]
+		if !is.known() {
+			if known {
+				now[pod.UID] = was
+			} else {
+				delete(now, pod.UID)
+			}
+			continue
+		}
 		if !known {
 			_, was.captured = pod.Annotations[mesh.AnnotationRedirection]
 		}
@@ -93,9 +114,15 @@ func (e *explainer) podsChanged(now map[types.UID]standing, objects kube.Objects
 	e.pods = now
 }
 
-// namespacesChanged speaks of namespaces that ask to take part and don't, and of
-// those that take part since now.
-func (e *explainer) namespacesChanged(namespaces []*corev1.Namespace, o kube.Options) {
+// namespaceExplainer tells people by events why namespaces take part or don't.
+type namespaceExplainer struct {
+	recorder   recorder
+	namespaces map[types.UID]string // why not, "" for active
+}
+
+// changed speaks of namespaces that ask to take part and don't, and of those that
+// take part since now.
+func (e *namespaceExplainer) changed(namespaces []*corev1.Namespace, o kube.Options) {
 	now := make(map[types.UID]string, len(namespaces))
 	for _, n := range namespaces {
 		why := kube.WhyInactive(n, o)
@@ -109,9 +136,9 @@ func (e *explainer) namespacesChanged(namespaces []*corev1.Namespace, o kube.Opt
 			if asksForAmbient(n) {
 				kind = corev1.EventTypeWarning
 			}
-			e.recorder.Event(at, kind, ReasonInactive, "its pods are not captured: "+why)
+			e.recorder.Event(at, kind, ReasonInactive, "its pods take no part: "+why)
 		case why == "" && e.namespaces != nil:
-			e.recorder.Event(at, corev1.EventTypeNormal, ReasonActive, "its pods are captured")
+			e.recorder.Event(at, corev1.EventTypeNormal, ReasonActive, "its pods take part")
 		}
 	}
 	e.namespaces = now

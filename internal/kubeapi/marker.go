@@ -25,8 +25,8 @@ import (
 const (
 	firstRetry = 100 * time.Millisecond // of a write that failed, doubled up to
 	lastRetry  = time.Minute
-	// rewrite is how long a pod that was written to is left alone. It keeps two
-	// who don't agree about a pod from chasing each other.
+	// rewrite is how long it takes until the same is written to a pod again. It keeps
+	// two who don't agree about a pod from chasing each other.
 	rewrite = 5 * time.Second
 	// markers is how many pods are written to at a time.
 	markers = 4
@@ -41,8 +41,14 @@ type marker struct {
 	queue  workqueue.TypedRateLimitingInterface[kube.Ref]
 
 	mu       sync.Mutex
-	captured map[types.UID]bool // nil until the first snapshot; without it nothing is written
-	written  map[types.UID]time.Time
+	captured map[types.UID]bool // pods of which nothing is known are not in it, and not written to
+	written  map[types.UID]writing
+}
+
+// writing is what was last written to a pod, and when.
+type writing struct {
+	captured bool
+	at       time.Time
 }
 
 func newMarker(client kubernetes.Interface, node string, log *slog.Logger, find func(kube.Ref) *corev1.Pod) *marker {
@@ -50,7 +56,7 @@ func newMarker(client kubernetes.Interface, node string, log *slog.Logger, find 
 	return &marker{
 		client: client, node: node, log: log, find: find,
 		queue:   workqueue.NewTypedRateLimitingQueue(limiter),
-		written: map[types.UID]time.Time{},
+		written: map[types.UID]writing{},
 	}
 }
 
@@ -77,14 +83,15 @@ func (m *marker) handler() cache.ResourceEventHandler {
 }
 
 // set takes over which pods of the node are captured. Those that changed are
-// looked at; the first time, all of them.
+// looked at.
 func (m *marker) set(captured map[types.UID]bool, pods []*corev1.Pod) {
 	m.mu.Lock()
 	before := m.captured
 	m.captured = captured
 	m.mu.Unlock()
 	for _, pod := range pods {
-		if pod.Spec.NodeName == m.node && (before == nil || before[pod.UID] != captured[pod.UID]) {
+		was, known := before[pod.UID]
+		if is, here := captured[pod.UID]; here && (!known || was != is) {
 			m.queue.Add(objectRef(kube.KindPod, pod))
 		}
 	}
@@ -131,14 +138,14 @@ func (m *marker) mark(ctx context.Context, ref kube.Ref) (again time.Duration, e
 		return 0, nil
 	}
 	m.mu.Lock()
-	captured, known := m.captured[pod.UID], m.captured != nil
+	captured, known := m.captured[pod.UID]
 	last := m.written[pod.UID]
 	m.mu.Unlock()
 	value, present := pod.Annotations[mesh.AnnotationRedirection]
 	if !known || captured && value == mesh.RedirectionEnabled || !captured && !present {
 		return 0, nil
 	}
-	if wait := time.Until(last.Add(rewrite)); wait > 0 {
+	if wait := time.Until(last.at.Add(rewrite)); wait > 0 && last.captured == captured {
 		return wait, nil
 	}
 	patch, err := markPatch(pod.UID, captured)
@@ -153,7 +160,7 @@ func (m *marker) mark(ctx context.Context, ref kube.Ref) (again time.Duration, e
 		return 0, fmt.Errorf("writing the annotation %s: %w", mesh.AnnotationRedirection, err)
 	}
 	m.mu.Lock()
-	m.written[pod.UID] = time.Now()
+	m.written[pod.UID] = writing{captured, time.Now()}
 	m.mu.Unlock()
 	return 0, nil
 }

@@ -4,6 +4,7 @@ package kubeapi
 
 import (
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -65,6 +66,46 @@ func TestAnnotationFollowsCapture(t *testing.T) {
 	if s.mark("remote") != "" || s.mark("theirs") != "enabled" {
 		t.Error("a pod of another node was written to")
 	}
+}
+
+// TestNothingIsSaidBeforeTheKernelHasIt follows a pod that comes, can't be captured,
+// is, and whose node fails.
+func TestNothingIsSaidBeforeTheKernelHasIt(t *testing.T) {
+	s := article(t)
+	s.put(t, "pods", pod("sleep", "10.4.4.19"))
+	s.put(t, "pods", pod("stale", "10.4.4.20", annotated))
+	c := runOn(t, s, nil)
+	snapshot := c.until("the first", has("sleep* stale* ztunnel"))
+	sleep, stale := "sleep-uid", map[string]netip.Addr{"stale-uid": netip.MustParseAddr("10.4.4.20")}
+	tell := func(capture mesh.Capture) {
+		capture.Snapshot = snapshot
+		c.source.Captured(&capture)
+	}
+	tell(mesh.Capture{}) // nothing is known of either
+	tell(mesh.Capture{Pods: stale, Refused: map[string]string{sleep: "no way to it"}})
+	s.said(t, "Pod/sleep", ReasonNotCaptured, "no way to it")
+	if s.mark("sleep") != "" || s.mark("stale") != "enabled" {
+		t.Errorf("annotations: sleep %q, stale %q", s.mark("sleep"), s.mark("stale"))
+	}
+	for _, e := range s.events() {
+		if strings.Contains(e, "stale") || strings.Contains(e, ReasonCaptured) {
+			t.Errorf("said: %s", e)
+		}
+	}
+	tell(mesh.Capture{Pods: map[string]netip.Addr{sleep: netip.MustParseAddr("10.4.4.19")}, Err: "tables are locked"})
+	s.marked(t, "sleep", "enabled")
+	s.marked(t, "stale", "")
+	s.said(t, "Pod/sleep", ReasonCaptured, "go through the node's ztunnel")
+	s.said(t, "Pod/stale", ReasonNotCaptured, "could not be made ready for it: tables are locked")
+	s.put(t, "configmaps", settingsMap(map[string]string{KeyMode: "off"}))
+	snapshot = c.until("off", has("sleep stale ztunnel"))
+	tell(mesh.Capture{Pods: map[string]netip.Addr{sleep: netip.MustParseAddr("10.4.4.19")}}) // not let go yet
+	if s.mark("sleep") != "enabled" {
+		t.Error("the annotation went before the capture did")
+	}
+	tell(mesh.Capture{})
+	s.marked(t, "sleep", "")
+	s.said(t, "Pod/sleep", ReasonNotCaptured, "the mesh mode is off")
 }
 
 // TestAnnotationIsTriedAgain has the first writes fail.

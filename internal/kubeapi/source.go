@@ -50,6 +50,7 @@ type Source struct {
 	settings settings
 	marker   *marker
 	recorder recorder
+	captures chan *mesh.Capture // capacity 1: the newest that was told
 }
 
 // New returns a source that does nothing until Run, which may be called once.
@@ -61,6 +62,7 @@ func New(c Config) *Source {
 	s := &Source{
 		Config:   c,
 		wake:     make(chan struct{}, 1),
+		captures: make(chan *mesh.Capture, 1),
 		policies: policies{caches: map[string]*policyCache{}},
 		settings: settings{defaults: c.Defaults, checkTrustDomain: c.CheckTrustDomain},
 	}
@@ -85,6 +87,7 @@ func (s *Source) Run(ctx context.Context, deliver func(*mesh.Snapshot, error)) e
 	if !s.ReadOnly {
 		s.recorder = s.newRecorder(ctx)
 		running.Go(func() { s.marker.run(ctx) })
+		running.Go(func() { s.followCaptures(ctx) })
 	}
 	running.Go(func() { s.followPolicies(ctx, &running) })
 	if err := s.start(ctx, &running); err != nil {
@@ -96,7 +99,7 @@ func (s *Source) Run(ctx context.Context, deliver func(*mesh.Snapshot, error)) e
 
 // loop makes snapshots.
 func (s *Source) loop(ctx context.Context, deliver func(*mesh.Snapshot, error)) {
-	problems, explainer := newReporter(s.sayProblem), newExplainer(s.Node, s.recorder)
+	problems, explainer := newReporter(s.sayProblem), &namespaceExplainer{recorder: s.recorder}
 	var next time.Time         // when the next snapshot may be made
 	var again <-chan time.Time // when problems may have settled
 	for {
@@ -128,7 +131,7 @@ func (s *Source) loop(ctx context.Context, deliver func(*mesh.Snapshot, error)) 
 // deliver makes one snapshot of what is known, and returns what is wrong with the
 // objects. While the settings have never been readable there is none: nobody
 // knows then who must be left alone.
-func (s *Source) deliver(deliver func(*mesh.Snapshot, error), e *explainer) []kube.Problem {
+func (s *Source) deliver(deliver func(*mesh.Snapshot, error), e *namespaceExplainer) []kube.Problem {
 	s.settings.read(s.configMap())
 	problems := s.settings.problems
 	if !s.settings.good {
@@ -138,16 +141,7 @@ func (s *Source) deliver(deliver func(*mesh.Snapshot, error), e *explainer) []ku
 	problems = append(problems, s.policies.add(&objects)...)
 	snapshot, found := kube.Snapshot(objects, s.settings.options)
 	deliver(snapshot, nil)
-	stand := standings(snapshot, s.Node)
-	captured := map[types.UID]bool{}
-	for uid, is := range stand {
-		if is.captured {
-			captured[uid] = true
-		}
-	}
-	e.namespacesChanged(objects.Namespaces, s.settings.options)
-	e.podsChanged(stand, objects)
-	s.marker.set(captured, objects.Pods)
+	e.changed(objects.Namespaces, s.settings.options)
 	return append(problems, found...)
 }
 

@@ -5,6 +5,7 @@ package kubeapi
 import (
 	"bytes"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -29,6 +30,19 @@ type cluster struct {
 	t         *testing.T
 	snapshots chan *mesh.Snapshot
 	log       *logBuffer
+	source    *Source
+	kernel    func(*mesh.Snapshot) *mesh.Capture // what a node makes of a snapshot; nil makes nothing
+}
+
+// willing is a kernel that takes what it is given.
+func willing(s *mesh.Snapshot) *mesh.Capture {
+	c := &mesh.Capture{Snapshot: s, Pods: map[string]netip.Addr{}}
+	for _, w := range s.Workloads {
+		if w.Node == "node-a" && w.Enrolled() && s.ActiveZtunnel("node-a") != nil {
+			c.Pods[w.UID] = w.IP
+		}
+	}
+	return c
 }
 
 type logBuffer struct {
@@ -62,16 +76,26 @@ func config(t *testing.T, s *apiServer, log *logBuffer) Config {
 // run runs a source until the test ends.
 func run(t *testing.T, s *apiServer, edits ...func(*Config)) *cluster {
 	t.Helper()
-	c := &cluster{s, t, make(chan *mesh.Snapshot, 1000), &logBuffer{}}
+	return runOn(t, s, willing, edits...)
+}
+
+// runOn is run with a node that makes something else of what it is told.
+func runOn(t *testing.T, s *apiServer, kernel func(*mesh.Snapshot) *mesh.Capture, edits ...func(*Config)) *cluster {
+	t.Helper()
+	c := &cluster{apiServer: s, t: t, snapshots: make(chan *mesh.Snapshot, 1000), log: &logBuffer{}, kernel: kernel}
 	settings := config(t, s, c.log)
 	for _, edit := range edits {
 		edit(&settings)
 	}
 	var running sync.WaitGroup
+	c.source = New(settings)
 	running.Go(func() {
-		err := New(settings).Run(t.Context(), func(s *mesh.Snapshot, err error) {
+		err := c.source.Run(t.Context(), func(s *mesh.Snapshot, err error) {
 			if err != nil {
 				t.Errorf("an error was delivered: %v", err)
+			}
+			if !settings.ReadOnly && c.kernel != nil {
+				c.source.Captured(c.kernel(s))
 			}
 			c.snapshots <- s
 		})
