@@ -150,13 +150,14 @@ type fakeSource struct {
 	mu       sync.Mutex
 	round    int
 	fail     error
+	roots    string
 	asked    map[string]int
 	retained []string
 	rotated  chan struct{}
 }
 
 func newFakeSource() *fakeSource {
-	return &fakeSource{round: 1, asked: map[string]int{}, rotated: make(chan struct{})}
+	return &fakeSource{round: 1, roots: "roots", asked: map[string]int{}, rotated: make(chan struct{})}
 }
 
 func (f *fakeSource) Certificate(identity string) (chain, key []byte, err error) {
@@ -169,7 +170,17 @@ func (f *fakeSource) Certificate(identity string) (chain, key []byte, err error)
 	return fmt.Appendf(nil, "chain %d of %s", f.round, identity), fmt.Appendf(nil, "key %d of %s", f.round, identity), nil
 }
 
-func (f *fakeSource) Roots() []byte { return []byte("roots") }
+func (f *fakeSource) Roots() []byte {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return []byte(f.roots)
+}
+
+func (f *fakeSource) setRoots(roots string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.roots = roots
+}
 
 func (f *fakeSource) Rotated() <-chan struct{} {
 	f.mu.Lock()

@@ -5,6 +5,7 @@ package xds
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"sync"
@@ -21,9 +22,12 @@ import (
 // the network would hold up the streams that need it.
 type SecretSource interface {
 	// Certificate is the current leaf of a SPIFFE URI, PEM: the chain without
-	// its root, and the key.
+	// its root, and the key. While it is on its way, the error's chain has a method
+	// Pending() bool that says true: proxies then wait without a word, and
+	// get it when Rotated fires. Any other error is logged and the identity is
+	// asked for again a little later.
 	Certificate(identity string) (chainPEM, keyPEM []byte, err error)
-	// Roots is the trust bundle, PEM.
+	// Roots is the trust bundle, PEM; empty while it is on its way.
 	Roots() []byte
 	// Rotated returns a channel that is closed when any of that has changed.
 	Rotated() <-chan struct{}
@@ -52,6 +56,21 @@ func newSecretStore(source SecretSource) *secretStore {
 	return &secretStore{source: source, made: make(map[string]madeSecret)}
 }
 
+// pending is an error of a SecretSource that only time has to cure.
+type pending interface{ Pending() bool }
+
+// errNoRoots says that the trust bundle is on its way.
+type errNoRoots struct{}
+
+func (errNoRoots) Error() string { return "fetching the trust bundle: there is none yet" }
+func (errNoRoots) Pending() bool { return true }
+
+// onItsWay reports whether a secret that could not be had needs only to be waited for.
+func onItsWay(err error) bool {
+	var p pending
+	return errors.As(err, &p) && p.Pending()
+}
+
 // get is the secret of that name; nil where the node's ztunnel may not have it.
 // An error says that it may, but that there is none now.
 func (s *secretStore) get(snap *snapshot, name string) (*envoyconfig.Resource, error) {
@@ -76,8 +95,12 @@ func (s *secretStore) get(snap *snapshot, name string) (*envoyconfig.Resource, e
 func (s *secretStore) make(name, identity string) (*envoyconfig.Resource, error) {
 	secret := &tlsv3.Secret{Name: name}
 	if name == envoyconfig.RootCASecret {
+		roots := s.source.Roots()
+		if len(roots) == 0 {
+			return nil, errNoRoots{}
+		}
 		secret.Type = &tlsv3.Secret_ValidationContext{ValidationContext: &tlsv3.CertificateValidationContext{
-			TrustedCa: inline(s.source.Roots()),
+			TrustedCa: inline(roots),
 		}}
 	} else {
 		chain, key, err := s.source.Certificate(identity)

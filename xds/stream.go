@@ -268,7 +268,7 @@ func (s *stream) step(snap *snapshot) (more bool, wake time.Time, err error) {
 	}
 	wake, err = s.change(&views)
 	for k := range views {
-		if views[k] != nil && len(views[k].failed) > 0 {
+		if views[k] != nil && views[k].broken() {
 			s.unavailable(views[k])
 			wake = earlier(wake, time.Now().Add(s.server.secretRetry))
 		}
@@ -344,6 +344,9 @@ func (s *stream) unavailable(v *view) {
 	}
 	s.complained = time.Now()
 	for name, err := range v.failed {
+		if onItsWay(err) {
+			continue
+		}
 		s.log.Error("a secret is not available; the proxy keeps what it has", "secret", name, "error", err)
 	}
 }

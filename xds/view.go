@@ -41,6 +41,17 @@ func (v *view) lookup(name string) (*envoyconfig.Resource, bool) {
 	return e, true
 }
 
+// broken reports whether there are secrets that failed, rather than being on their
+// way.
+func (v *view) broken() bool {
+	for _, err := range v.failed {
+		if !onItsWay(err) {
+			return true
+		}
+	}
+	return false
+}
+
 // generation is when what the snapshot says of the kind last changed, at the
 // earliest.
 func (v *view) generation() uint64 {

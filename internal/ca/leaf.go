@@ -3,9 +3,11 @@
 package ca
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -26,20 +28,38 @@ type leaf struct {
 
 // issue makes a key and signs a certificate for it that is valid for ttl.
 func (r *root) issue(id spiffeid.ID, now time.Time, ttl time.Duration) (*leaf, error) {
-	end := now.Add(ttl)
-	if end.After(r.cert.NotAfter) {
-		end = r.cert.NotAfter
-	}
-	if !end.After(now) {
-		return nil, fmt.Errorf("signing: %w", r.expired())
-	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("making a key: %w", err)
 	}
-	serial, err := newSerial()
+	chainPEM, end, err := r.sign(id, &key.PublicKey, now, ttl)
 	if err != nil {
 		return nil, err
+	}
+	keyPEM, err := encodeKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return &leaf{chainPEM: chainPEM, keyPEM: keyPEM, renewAt: now.Add(RenewAfter(end.Sub(now)))}, nil
+}
+
+// sign makes a certificate of somebody's key that is valid until end: for ttl, but
+// no longer than the root itself.
+func (r *root) sign(id spiffeid.ID, key crypto.PublicKey, now time.Time, ttl time.Duration) (chainPEM []byte, end time.Time, err error) {
+	end = now.Add(ttl)
+	if end.After(r.cert.NotAfter) {
+		end = r.cert.NotAfter
+	}
+	if !end.After(now) {
+		return nil, end, fmt.Errorf("signing: %w", r.expired())
+	}
+	serial, err := newSerial()
+	if err != nil {
+		return nil, end, err
+	}
+	usage := x509.KeyUsageDigitalSignature
+	if _, ok := key.(*rsa.PublicKey); ok {
+		usage |= x509.KeyUsageKeyEncipherment // what RFC 5280, section 4.2.1.3, has for RSA keys only
 	}
 	// No subject: RFC 5280, section 4.2.1.6, then wants the SAN critical, which
 	// CreateCertificate sees to.
@@ -48,29 +68,21 @@ func (r *root) issue(id spiffeid.ID, now time.Time, ttl time.Duration) (*leaf, e
 		URIs:                  []*url.URL{id.URL()},
 		NotBefore:             now.Add(-clockSkew),
 		NotAfter:              end,
-		KeyUsage:              x509.KeyUsageDigitalSignature,
+		KeyUsage:              usage,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		BasicConstraintsValid: true,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, r.cert, &key.PublicKey, r.key)
+	der, err := x509.CreateCertificate(rand.Reader, template, r.cert, key, r.key)
 	if err != nil {
-		return nil, fmt.Errorf("signing: %w", err)
+		return nil, end, fmt.Errorf("signing: %w", err)
 	}
-	keyPEM, err := encodeKey(key)
-	if err != nil {
-		return nil, err
-	}
-	return &leaf{
-		chainPEM: pem.EncodeToMemory(&pem.Block{Type: pemCertificate, Bytes: der}),
-		keyPEM:   keyPEM,
-		renewAt:  now.Add(renewAfter(end.Sub(now))),
-	}, nil
+	return pem.EncodeToMemory(&pem.Block{Type: pemCertificate, Bytes: der}), end, nil
 }
 
-// renewAfter is when, from its issue on, a leaf of that lifetime is replaced:
+// RenewAfter is when, from its issue on, a leaf of that lifetime is replaced:
 // half of it, give or take a tenth, so that nodes and pods which started
 // together don't renew together for ever.
-func renewAfter(life time.Duration) time.Duration {
+func RenewAfter(life time.Duration) time.Duration {
 	jitter := time.Duration(mathrand.Int64N(int64(life)/5 + 1))
 	return life/2 - life/10 + jitter
 }

@@ -35,7 +35,7 @@ type root struct {
 }
 
 // signRoot makes the self-signed certificate of a root key, as PEM.
-func signRoot(key *ecdsa.PrivateKey, domain spiffeid.TrustDomain, now time.Time) ([]byte, error) {
+func signRoot(key *ecdsa.PrivateKey, domain spiffeid.TrustDomain, now time.Time, life time.Duration) ([]byte, error) {
 	serial, err := newSerial()
 	if err != nil {
 		return nil, err
@@ -46,7 +46,7 @@ func signRoot(key *ecdsa.PrivateKey, domain spiffeid.TrustDomain, now time.Time)
 		// X.509-SVID: the signing certificate carries the trust domain itself.
 		URIs:                  []*url.URL{domain.ID().URL()},
 		NotBefore:             now.Add(-time.Hour), // before any leaf begins
-		NotAfter:              now.Add(RootLifetime),
+		NotAfter:              now.Add(life),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		BasicConstraintsValid: true,
 		IsCA:                  true,

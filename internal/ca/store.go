@@ -95,7 +95,7 @@ func create(dir string, domain spiffeid.TrustDomain, now time.Time) error {
 	if err := r.loadKey(dir); err != nil {
 		return err
 	}
-	certPEM, err := signRoot(r.key, domain, now)
+	certPEM, err := signRoot(r.key, domain, now, RootLifetime)
 	if err != nil {
 		return err
 	}
