@@ -23,7 +23,7 @@ func (s *session) foreignProblems(c HostConfig, t tools) ([]Problem, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := obstacles(p, l)
+	out := append(obstacles(p, l), s.strangers(l)...)
 	port, err := s.portProblems(c.Tunnel, c.TunnelPort)
 	if err != nil {
 		return nil, err
@@ -61,6 +61,32 @@ func (s *session) foreignProblems(c HostConfig, t tools) ([]Problem, error) {
 	return out, nil
 }
 
+// strangers are chains of our names with rules in them where nothing else of ours
+// is: no device, no rule, no set, and no memory of having been here. Writing ours
+// would empty them.
+func (s *session) strangers(l *listing) []Problem {
+	if s.state.found || len(l.links) > 0 || l.set != nil || slices.ContainsFunc(l.rules, l.ownsRule) {
+		return nil
+	}
+	var out []Problem
+	for _, name := range []string{"mangle", "nat"} {
+		if l.tables[name] == nil {
+			continue
+		}
+		for _, chain := range l.tables[name].chains {
+			if ownChain(s.side, chain.name) && len(chain.rules) > 0 {
+				out = append(out, Problem{
+					What:     fmt.Sprintf("a chain has the name of one of ours, holds %d rules, and nothing else of ours is on this node", len(chain.rules)),
+					Where:    fmt.Sprintf("iptables -t %s -S %s", name, chain.name),
+					WayOut:   "rename it if it is in use; what an earlier data path left is taken away by: ambient-node cleanup",
+					Blocking: true,
+				})
+			}
+		}
+	}
+	return out
+}
+
 // portProblems find who else has the tunnels' UDP port. Tunnels of one kind
 // share a port as long as their identifiers differ and none takes everything.
 func (s *session) portProblems(kind geneve.Kind, port uint16) ([]Problem, error) {
@@ -80,7 +106,7 @@ func (s *session) portProblems(kind geneve.Kind, port uint16) ([]Problem, error)
 		}
 		if l.External || l.Kind != kind.String() || l.VNI == VNIInbound || l.VNI == VNIOutbound {
 			out = append(out, Problem{
-				What:     fmt.Sprintf("another %s device holds UDP port %d", l.Kind, port),
+				What:     fmt.Sprintf("another %s device%s holds UDP port %d", l.Kind, ownerOfTunnel(l.Name), port),
 				Where:    "ip -d link show " + l.Name,
 				WayOut:   "give ambient22 another port: --tunnel-port, the same on the node and in the ztunnel pod",
 				Blocking: true,
@@ -135,7 +161,8 @@ func (s *session) routeProblems(c HostConfig, _ tools) ([]Problem, error) {
 		return nil, err
 	}
 	var out []Problem
-	if c.HostIP.IsValid() && !hops[c.HostIP].Local {
+	// A node whose pods each have a veth gets that address with its first pod.
+	if c.HostIP.IsValid() && c.ZtunnelIP.IsValid() && !hops[c.HostIP].Local {
 		out = append(out, Problem{
 			What:  "the host address is not an address of this node; packets from the node itself would be captured",
 			Where: "ip addr: " + c.HostIP.String(), WayOut: "correct the Node's spec.podCIDR (the node has its first address) or, where it has none, its InternalIP", Blocking: true,
@@ -152,6 +179,11 @@ func (s *session) routeProblems(c HostConfig, _ tools) ([]Problem, error) {
 		out = append(out, problem...)
 	}
 	bridges := map[string]bool{}
+	if !c.ZtunnelIP.IsValid() && len(c.Pods) == 0 {
+		// No pod tells how pods are reached; the gateway of theirs does.
+		problem, err := s.gatewayProblem(c.HostIP, hops[c.HostIP])
+		return append(out, problem...), err
+	}
 	for _, p := range c.Pods {
 		hop := hops[p.IP]
 		if bridges[hop.Dev] {
@@ -183,97 +215,16 @@ func (s *session) routeProblem(whose string, ip netip.Addr, hop Hop) ([]Problem,
 		problem.What = "there is no route to " + whose + " on this node"
 		problem.WayOut = "see whether the pod runs on this node and its CNI plugin has finished"
 	default:
-		links, err := s.links.List(hop.Dev)
+		bridge, err := s.bridge(hop.Dev)
 		if err != nil {
 			return nil, err
 		}
 		problem.What = fmt.Sprintf("%s is reached through the /%d network on %s", whose, hop.Bits, hop.Dev)
-		if len(links) > 0 && links[0].Kind == "bridge" {
-			problem.What += ", a bridge" + cniOfBridge(hop.Dev)
+		if bridge != "" {
+			problem.What += ", " + bridge
 		}
-		problem.What += "; the data path needs one veth and one /32 route per pod"
-		problem.WayOut = "use a CNI plugin that routes each pod (ptp, GKE's own, kindnet, Calico without its source checks) instead of one that bridges"
+		problem.What += "; " + needsRoutes
+		problem.WayOut = routingPlugins
 	}
 	return []Problem{problem}, nil
-}
-
-// cniOfBridge names the CNI plugin that usually makes a bridge of this name.
-func cniOfBridge(name string) string {
-	for prefix, cni := range map[string]string{
-		"cni":         "flannel or the bridge plugin",
-		"bridge":      "minikube's bridge plugin",
-		"cbr":         "kubenet",
-		"kube-bridge": "kube-router",
-		"weave":       "Weave Net",
-		"docker":      "Docker",
-		"antrea":      "Antrea",
-	} {
-		if strings.HasPrefix(name, prefix) {
-			return " of " + cni
-		}
-	}
-	return ""
-}
-
-// neighbourProblems are about others on the node who route or filter packets
-// past the data path.
-func (s *session) neighbourProblems(c HostConfig, t tools) ([]Problem, error) {
-	links, err := s.links.Links()
-	if err != nil {
-		return nil, err
-	}
-	var out []Problem
-	calico := false
-	for _, l := range links {
-		switch {
-		case l.Name == "kube-ipvs0":
-			out = append(out, Problem{
-				What:     "kube-proxy runs in IPVS mode: service addresses are local to the node and are handled before any ip rule of ours",
-				Where:    "ip link show kube-ipvs0",
-				WayOut:   "run kube-proxy in iptables mode",
-				Blocking: true,
-			})
-		case l.Name == "cilium_host":
-			out = append(out, Problem{
-				What:     "Cilium's eBPF programs pass packets by the rules (its kube-proxy replacement, socket load balancing and masquerading)",
-				Where:    "ip link show cilium_host",
-				WayOut:   "use another CNI plugin",
-				Blocking: true,
-			})
-		case strings.HasPrefix(l.Name, "cali"):
-			calico = true
-		}
-	}
-	if !calico {
-		return out, nil
-	}
-	have, err := s.saveTables(t)
-	if err != nil {
-		return nil, err
-	}
-	return append(out, calicoProblem(c, have, s)...), nil
-}
-
-// calicoProblem: Calico drops packets from a workload with an address that is
-// not the workload's. ztunnel sends such packets, with pods' addresses.
-func calicoProblem(c HostConfig, have saved, s *session) []Problem {
-	allowed := false
-	if hops, err := s.hops([]netip.Addr{c.ZtunnelIP}); err == nil {
-		veth := hops[c.ZtunnelIP].Dev
-		if chain := have["raw"].chain("cali-rpf-skip"); chain != nil && veth != "" {
-			allowed = slices.ContainsFunc(chain.rules, func(r string) bool {
-				return strings.Contains(r+" ", "-i "+veth+" ") && strings.Contains(r, "-j ACCEPT")
-			})
-		}
-	}
-	if allowed {
-		return nil
-	}
-	return []Problem{{
-		What:  "Calico drops packets with a source address that is not the sending pod's, and ztunnel sends with pods' addresses",
-		Where: "iptables -t raw -S cali-PREROUTING",
-		WayOut: "set workloadSourceSpoofing: Any in Calico's FelixConfiguration and annotate the ztunnel pods with " +
-			`cni.projectcalico.org/allowedSourcePrefixes: '["0.0.0.0/0"]'`,
-		Blocking: true,
-	}}
 }

@@ -55,17 +55,18 @@ func (n *Node) Preflight(ctx context.Context, c HostConfig) ([]Problem, error) {
 		if err != nil {
 			return err
 		}
-		if lacking, err = n.probe(ctx, inPod, t); err != nil {
+		more, err := n.probe(ctx, inPod, t)
+		if err != nil {
 			return err
 		}
-		for _, p := range lacking {
+		for _, p := range more {
 			if !slices.ContainsFunc(out, func(o Problem) bool { return o.What == p.What }) {
 				out = append(out, p)
 			}
 		}
 		for _, check := range []func(HostConfig, tools) ([]Problem, error){s.foreignProblems, s.routeProblems, s.neighbourProblems} {
 			found, err := check(c, t)
-			if err != nil {
+			if err != nil && len(lacking) == 0 { // what the kernel lacks can't be listed either
 				return err
 			}
 			out = append(out, found...)

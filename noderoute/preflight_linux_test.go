@@ -131,7 +131,7 @@ func TestPreflightNames(t *testing.T) {
 		},
 		"pods on a bridge": {
 			spoil: []string{"ip route del 10.4.4.7", "ip link add cni0 type bridge", "ip link set cni0 up", "ip route add 10.4.4.0/24 dev cni0"},
-			want:  []string{"/24 network on cni0, a bridge of flannel", "one veth and one /32 route per pod"},
+			want:  []string{"/24 network on cni0, a bridge of the bridge plugin", "one veth and one /32 route per pod"},
 		},
 		"host address of another node": {
 			set:  func(c *noderoute.HostConfig) { c.HostIP = netip.MustParseAddr("10.4.9.1") },

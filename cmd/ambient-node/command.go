@@ -69,36 +69,6 @@ func cleanupCommand() *cobra.Command {
 	return cmd
 }
 
-func preflightCommand() *cobra.Command {
-	var o options
-	cmd := &cobra.Command{
-		Use:   "preflight",
-		Short: "Say what stands in the way on this node, without changing anything",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return o.withPlan(cmd, func(node *noderoute.Node, config noderoute.HostConfig) error {
-				problems, err := node.Preflight(cmd.Context(), config)
-				if err != nil {
-					return err
-				}
-				if err := agent.Problems(noderoute.Blocking(problems)); err != nil {
-					return err
-				}
-				for _, problem := range problems {
-					fmt.Fprintln(cmd.OutOrStdout(), "worth a look:", problem)
-				}
-				fmt.Fprintln(cmd.OutOrStdout(), "this node can carry the data path")
-				return nil
-			})
-		},
-	}
-	o.nodeFlags(cmd.Flags())
-	o.mesh.Register(cmd.Flags())
-	o.cluster.flags(cmd.Flags())
-	o.form.Register(cmd.Flags())
-	return cmd
-}
-
 func planCommand() *cobra.Command {
 	var o options
 	cmd := &cobra.Command{
