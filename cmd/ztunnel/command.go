@@ -19,7 +19,7 @@ func newCommand(getenv func(string) string) *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(initCommand(getenv), runCommand(getenv), bootstrapCommand(getenv), versionCommand())
+	root.AddCommand(initCommand(getenv), runCommand(getenv), bootstrapCommand(getenv), copyCommand(), versionCommand())
 	return root
 }
 

@@ -2,7 +2,8 @@
 
 // Command ztunnel is what runs inside a ztunnel pod: "init" prepares the pod's
 // network, "run" is the proxy. "bootstrap" prints what a real Envoy would be
-// started with, and "version" the build.
+// started with, "copy" puts the program into another container's reach, and
+// "version" prints the build.
 package main
 
 import (
