@@ -19,7 +19,7 @@ import (
 func insideCommand(s streams) *cobra.Command {
 	c := &cobra.Command{Use: "inside", Short: "What the lab runs inside its hosts", Hidden: true}
 	group(c)
-	c.AddCommand(enterCommand(), serveCommand(s), getCommand(s), loadCommand(s), transferCommand(s))
+	c.AddCommand(enterCommand(), serveCommand(s), getCommand(s), loadCommand(s), transferCommand(s), waitCommand())
 	return c
 }
 

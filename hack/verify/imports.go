@@ -30,6 +30,7 @@ func rooms() map[string][]string {
 		"internal/kube":     {"internal/mesh"},
 		"internal/manifest": {"internal/kube", "internal/mesh"},
 		"internal/kubeapi":  {"internal/kube", "internal/mesh"},
+		"internal/deploy":   {"internal/kube", "internal/mesh"},
 		"internal/ca":       {},
 		"internal/osthread": {},
 		"internal/hbone":    {},
@@ -51,8 +52,8 @@ func rooms() map[string][]string {
 func libraries() map[string][]string {
 	kernel := []string{"geneve", "ipset", "noderoute", "internal/lab"}
 	envoy := []string{"envoyconfig", "xds", "internal/proxy", "internal/xdsdiff"}
-	kubernetes := []string{"internal/kube", "internal/kubeapi", "internal/manifest", "cmd"}
-	client := []string{"internal/kubeapi", "cmd"}
+	kubernetes := []string{"internal/deploy", "internal/kube", "internal/kubeapi", "internal/manifest", "cmd"}
+	client := []string{"internal/deploy", "internal/kubeapi", "cmd"}
 	return map[string][]string{
 		"github.com/vishvananda/netlink":         kernel,
 		"github.com/vishvananda/netns":           kernel,

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// cleanerFor makes the DaemonSet that cleans the nodes. It runs what the node
+// controller's pods run, with their rights and folders, so it is made out of their
+// DaemonSet: that of the cluster, else that of an install.
+func (u *Uninstaller) cleanerFor(ctx context.Context) (*appsv1.DaemonSet, error) {
+	sets := u.Client.Kube.AppsV1().DaemonSets(Namespace)
+	live, err := sets.Get(ctx, NodeController, metav1.GetOptions{})
+	if err == nil {
+		return cleanerOf(live)
+	}
+	if !apierrors.IsNotFound(err) {
+		return nil, fmt.Errorf("reading DaemonSet %s: %w", NodeController, err)
+	}
+	if begun, err := sets.Get(ctx, cleaner, metav1.GetOptions{}); err == nil {
+		return begun, nil // by a run that was cut short
+	} else if !apierrors.IsNotFound(err) {
+		return nil, fmt.Errorf("reading DaemonSet %s: %w", cleaner, err)
+	}
+	objects, err := u.Objects()
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range objects {
+		if o.GetKind() != "DaemonSet" || o.GetName() != NodeController {
+			continue
+		}
+		var set appsv1.DaemonSet
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &set); err != nil {
+			return nil, fmt.Errorf("reading the DaemonSet %s of the chart: %w", NodeController, err)
+		}
+		return cleanerOf(&set)
+	}
+	return nil, fmt.Errorf("the chart has no DaemonSet %s", NodeController)
+}
+
+// cleanerOf makes the cleaning DaemonSet out of the node controller's. The work is
+// done by init containers, one after the other; the container after them only
+// stays, so that nothing is done twice.
+func cleanerOf(controller *appsv1.DaemonSet) (*appsv1.DaemonSet, error) {
+	from := &controller.Spec.Template.Spec
+	volumes := plainVolumes(from)
+	node := container(from, NodeController)
+	if node == nil {
+		return nil, fmt.Errorf("the DaemonSet %s has no container %s", controller.Name, NodeController)
+	}
+	tasks := []corev1.Container{task(node, volumes, "cleanup", "state-dir", "iptables", "tunnel", "tunnel-port", "proc-sys")}
+	if cni := container(from, "cni"); cni != nil {
+		tasks = append(tasks, task(cni, volumes, "remove", flagNames(cni.Args)...))
+	}
+	labels := map[string]string{LabelPartOf: PartOf, "app": cleaner}
+	return &appsv1.DaemonSet{
+		ObjectMeta: metav1.ObjectMeta{Namespace: Namespace, Name: cleaner, Labels: labels},
+		Spec: appsv1.DaemonSetSpec{
+			Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": cleaner}},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: labels},
+				Spec: corev1.PodSpec{
+					HostNetwork: true, NodeSelector: from.NodeSelector, Affinity: from.Affinity,
+					SecurityContext: from.SecurityContext, ImagePullSecrets: from.ImagePullSecrets, Volumes: volumes,
+					InitContainers: tasks, Containers: []corev1.Container{stay(node)},
+					// A node that has become unfit since has rules, too.
+					Tolerations:                   []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
+					AutomountServiceAccountToken:  new(false),
+					EnableServiceLinks:            new(false),
+					TerminationGracePeriodSeconds: new(int64(1)),
+				},
+			},
+		},
+	}, nil
+}
+
+// task is a container with another command for the same program, and those of the
+// flags that it has.
+func task(from *corev1.Container, volumes []corev1.Volume, verb string, flags ...string) corev1.Container {
+	c := corev1.Container{
+		Name: from.Name, Image: from.Image, ImagePullPolicy: from.ImagePullPolicy,
+		Command: from.Command, Args: append([]string{verb}, pick(from.Args, flags)...), Env: from.Env,
+		SecurityContext: from.SecurityContext,
+		// What went wrong is in the pod's status then.
+		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+	}
+	for _, m := range from.VolumeMounts {
+		if slices.ContainsFunc(volumes, func(v corev1.Volume) bool { return v.Name == m.Name }) {
+			c.VolumeMounts = append(c.VolumeMounts, m)
+		}
+	}
+	return c
+}
+
+// stay is a container that does nothing, without any rights.
+func stay(from *corev1.Container) corev1.Container {
+	return corev1.Container{
+		Name: "done", Image: from.Image, ImagePullPolicy: from.ImagePullPolicy,
+		Command: []string{"/usr/local/bin/ambientctl", "inside", "wait"},
+		SecurityContext: &corev1.SecurityContext{
+			AllowPrivilegeEscalation: new(false), ReadOnlyRootFilesystem: new(true),
+			RunAsUser: new(int64(65534)), RunAsGroup: new(int64(65534)), RunAsNonRoot: new(true),
+			Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		},
+	}
+}
+
+// plainVolumes are the volumes that are there whatever else is gone: no secret or
+// ConfigMap, without which a pod would not start.
+func plainVolumes(pod *corev1.PodSpec) []corev1.Volume {
+	var plain []corev1.Volume
+	for _, v := range pod.Volumes {
+		if v.HostPath != nil || v.EmptyDir != nil {
+			plain = append(plain, v)
+		}
+	}
+	return plain
+}
+
+func container(pod *corev1.PodSpec, name string) *corev1.Container {
+	i := slices.IndexFunc(pod.Containers, func(c corev1.Container) bool { return c.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &pod.Containers[i]
+}
+
+// pick is those of a command's flags that have one of the names, written "--name=value"
+// or as two arguments.
+func pick(args, names []string) []string {
+	var picked []string
+	for i, arg := range args {
+		name, _, whole := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		if !strings.HasPrefix(arg, "-") || !slices.Contains(names, name) {
+			continue
+		}
+		picked = append(picked, arg)
+		if !whole && i+1 < len(args) && !strings.HasPrefix(args[i+1], "-") {
+			picked = append(picked, args[i+1])
+		}
+	}
+	return picked
+}
+
+// flagNames are the names of all of a command's flags.
+func flagNames(args []string) []string {
+	var names []string
+	for _, arg := range args {
+		if strings.HasPrefix(arg, "-") {
+			name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+			names = append(names, name)
+		}
+	}
+	return names
+}

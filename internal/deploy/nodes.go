@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// cleanNodes ends the node controllers, runs the cleanup on every node and waits for
+// all of them.
+func (u *Uninstaller) cleanNodes(ctx context.Context, set *appsv1.DaemonSet) error {
+	if err := u.endControllers(ctx); err != nil {
+		return err
+	}
+	if err := u.Client.ensureNamespace(ctx); err != nil {
+		return err
+	}
+	if set.UID == "" {
+		_, err := u.Client.Kube.AppsV1().DaemonSets(Namespace).Create(ctx, set, metav1.CreateOptions{FieldManager: Manager})
+		if err != nil && !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("making DaemonSet %s: %w", cleaner, err)
+		}
+	}
+	return u.waitForNodes(ctx)
+}
+
+// endControllers deletes the DaemonSet of the node controllers and waits until none
+// runs on a node that can be reached: on one node only one may work.
+func (u *Uninstaller) endControllers(ctx context.Context) error {
+	sets := u.Client.Kube.AppsV1().DaemonSets(Namespace)
+	set, err := sets.Get(ctx, NodeController, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading DaemonSet %s: %w", NodeController, err)
+	}
+	err = sets.Delete(ctx, NodeController, metav1.DeleteOptions{PropagationPolicy: new(metav1.DeletePropagationBackground)})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("deleting DaemonSet %s: %w", NodeController, err)
+	}
+	wait, cancel := context.WithTimeout(ctx, u.Timeout)
+	defer cancel()
+	err = poll(wait, func(ctx context.Context) (bool, error) {
+		pods, err := u.Client.podsOf(ctx, Namespace, set.Spec.Selector, set.UID)
+		if err != nil {
+			return false, err
+		}
+		away, err := u.Client.unreachable(ctx)
+		if err != nil {
+			return false, err
+		}
+		return !slices.ContainsFunc(pods, func(pod *corev1.Pod) bool {
+			return pod.Spec.NodeName != "" && away[pod.Spec.NodeName] == ""
+		}), nil
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for the pods of DaemonSet %s to end: %w", NodeController, err)
+	}
+	return nil
+}
+
+// unreachable are the nodes whose kubelet doesn't answer, and since when.
+func (c *Client) unreachable(ctx context.Context) (map[string]string, error) {
+	list, err := c.Kube.CoreV1().Nodes().List(ctx, cached(""))
+	if err != nil {
+		return nil, fmt.Errorf("listing nodes: %w", err)
+	}
+	away := map[string]string{}
+	for _, n := range list.Items {
+		for _, condition := range n.Status.Conditions {
+			if condition.Type == corev1.NodeReady && condition.Status != corev1.ConditionTrue {
+				away[n.Name] = fmt.Sprintf("it is not ready since %s: %s", condition.LastTransitionTime.UTC().Format(time.RFC3339), condition.Message)
+			}
+		}
+	}
+	return away, nil
+}
+
+// waitForNodes waits until the cleanup has run on every node.
+func (u *Uninstaller) waitForNodes(ctx context.Context) error {
+	p, begun := printer{u.Out}, time.Now()
+	wait, cancel := context.WithTimeout(ctx, u.Timeout)
+	defer cancel()
+	var left []unclean
+	told := map[string]bool{}
+	err := poll(wait, func(ctx context.Context) (bool, error) {
+		clean, dirty, err := u.Client.cleaned(ctx)
+		if err != nil {
+			return false, err
+		}
+		left = dirty
+		for _, node := range clean {
+			if !told[node] {
+				told[node] = true
+				p.say("  %s is clean (%.1f s)", node, time.Since(begun).Seconds())
+			}
+		}
+		waitFor := dirty
+		for _, d := range dirty {
+			if d.away && !told["away "+d.node] {
+				told["away "+d.node] = true
+				p.say("  %s can't be reached: %s", d.node, d.why)
+			}
+		}
+		if u.Force {
+			waitFor = slices.DeleteFunc(slices.Clone(dirty), func(d unclean) bool { return d.away })
+		}
+		return len(waitFor) == 0, nil
+	})
+	if ctx.Err() != nil {
+		return fmt.Errorf("waiting for the nodes: %w; the same command goes on", ctx.Err())
+	}
+	if len(left) == 0 && err != nil {
+		return fmt.Errorf("waiting for the nodes: %w", err)
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	tell, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
+	defer cancel()
+	text := u.Client.describe(tell, left)
+	if u.Force {
+		p.say("left as they are:%s\n  way out: when they are back, run \"ambientctl uninstall --nodes\", or reboot them and remove the CNI plugin's files", text)
+		return u.Client.giveUp(ctx, left)
+	}
+	return fmt.Errorf("after %v these nodes are not clean:%s\nEverything that is needed to go on stays: the same command goes on when they are back; with --force they are left as they are", u.Timeout, text)
+}
+
+// unclean is a node that the cleanup has not finished.
+type unclean struct {
+	node  string // "" where it is not known which
+	why   string
+	away  bool // it can't be reached
+	pod   *corev1.Pod
+	state podState
+}
+
+// cleaned says on which nodes the cleanup has run, and on which not.
+func (c *Client) cleaned(ctx context.Context) (clean []string, dirty []unclean, err error) {
+	set, err := c.Kube.AppsV1().DaemonSets(Namespace).Get(ctx, cleaner, metav1.GetOptions{})
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading DaemonSet %s: %w", cleaner, err)
+	}
+	if set.Status.ObservedGeneration < set.Generation {
+		return nil, []unclean{{why: "the cluster has not looked at the DaemonSet " + cleaner + " yet"}}, nil
+	}
+	pods, err := c.podsOf(ctx, Namespace, set.Spec.Selector, set.UID)
+	if err != nil {
+		return nil, nil, err
+	}
+	away, err := c.unreachable(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	seen := 0
+	for _, pod := range pods {
+		if pod.DeletionTimestamp != nil {
+			continue
+		}
+		seen++
+		node := nodeOf(pod)
+		if ranThrough(pod) {
+			clean = append(clean, node)
+			continue
+		}
+		state := stateOf(pod)
+		d := unclean{node: node, why: state.why, pod: pod, state: state}
+		if why, is := away[node]; is {
+			d.why, d.away = why, true
+		}
+		dirty = append(dirty, d)
+	}
+	if more := int(set.Status.DesiredNumberScheduled) - seen; more > 0 {
+		dirty = append(dirty, unclean{why: fmt.Sprintf("%d pods of DaemonSet %s are to be made%s", more, cleaner, c.complaint(ctx, set))})
+	}
+	slices.Sort(clean)
+	slices.SortFunc(dirty, func(a, b unclean) int { return strings.Compare(a.node, b.node) })
+	return clean, dirty, nil
+}
+
+// ranThrough reports whether all of a pod's init containers have done their work.
+func ranThrough(pod *corev1.Pod) bool {
+	all := pod.Status.InitContainerStatuses
+	if len(all) < len(pod.Spec.InitContainers) {
+		return false
+	}
+	return !slices.ContainsFunc(all, func(s corev1.ContainerStatus) bool { return !done(&s) })
+}
+
+// describe says of each node why it is not clean, and what may help.
+func (c *Client) describe(ctx context.Context, left []unclean) string {
+	var text strings.Builder
+	for _, d := range left {
+		name := d.node
+		if name == "" {
+			name = "(not known which)"
+		}
+		fmt.Fprintf(&text, "\n  %s: %s", name, d.why)
+		if d.away || d.pod == nil {
+			continue
+		}
+		for _, line := range c.details(ctx, d.pod, d.state) {
+			fmt.Fprintf(&text, "\n      %s", line)
+		}
+		if d.state.wayOut != "" {
+			fmt.Fprintf(&text, "\n      way out: %s", d.state.wayOut)
+		}
+	}
+	return text.String()
+}
+
+// giveUp deletes the pods of nodes that are left without asking their kubelets,
+// which can't answer. Those of a node that does answer end as always.
+func (c *Client) giveUp(ctx context.Context, left []unclean) error {
+	away := map[string]bool{}
+	for _, d := range left {
+		away[d.node] = d.away
+	}
+	list, err := c.Kube.CoreV1().Pods(Namespace).List(ctx, metav1.ListOptions{LabelSelector: partOf})
+	if err != nil {
+		return fmt.Errorf("listing pods: %w", err)
+	}
+	var faults []error
+	for _, pod := range list.Items {
+		if !away[pod.Spec.NodeName] {
+			continue
+		}
+		err := c.Kube.CoreV1().Pods(Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
+			GracePeriodSeconds: new(int64(0)), Preconditions: &metav1.Preconditions{UID: &pod.UID},
+		})
+		if err != nil && !apierrors.IsNotFound(err) {
+			faults = append(faults, fmt.Errorf("deleting pod %s: %w", pod.Name, err))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// unmark removes the annotation of a captured pod.
+func (c *Client) unmark(ctx context.Context, pod *corev1.Pod) error {
+	patch := fmt.Sprintf(`{"metadata":{"uid":%q,"annotations":{%q:null}}}`, pod.UID, annotation)
+	_, err := c.Kube.CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: Manager})
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return fmt.Errorf("removing the annotation of pod %s/%s: %w", pod.Namespace, pod.Name, err)
+	}
+	return nil
+}

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// inventory is every object of ours, the namespace aside: those with our label, and
+// those that are made while it runs.
+func (c *Client) inventory(ctx context.Context) ([]*unstructured.Unstructured, error) {
+	all, err := c.labelled(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all = slices.DeleteFunc(all, func(o *unstructured.Unstructured) bool { return o.GetKind() == kindNamespace })
+	known := map[key]bool{}
+	for _, o := range all {
+		known[keyOf(o)] = true
+	}
+	for _, r := range runtimeObjects() {
+		o, err := c.Dynamic.Resource(r.resource).Namespace(Namespace).Get(ctx, r.name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading %s %s: %w", r.resource.Resource, r.name, err)
+		}
+		if !known[keyOf(o)] {
+			all = append(all, o)
+		}
+	}
+	requests, err := c.Dynamic.Resource(certificateRequests()).List(ctx, metav1.ListOptions{FieldSelector: bySigner(), Limit: 1})
+	if err != nil {
+		return nil, fmt.Errorf("listing certificate signing requests: %w", err)
+	}
+	for i := range requests.Items {
+		all = append(all, &requests.Items[i])
+	}
+	return all, nil
+}
+
+type named struct {
+	resource schema.GroupVersionResource
+	name     string
+}
+
+// runtimeObjects are those that the programs make themselves.
+func runtimeObjects() []named {
+	secrets, configMaps := corev1.SchemeGroupVersion.WithResource("secrets"), corev1.SchemeGroupVersion.WithResource("configmaps")
+	leases := schema.GroupVersionResource{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"}
+	return []named{
+		{leases, Signer}, {secrets, "ambient22-ca"},
+		{configMaps, configName}, {configMaps, "ambient22-trust-bundle"},
+	}
+}
+
+func certificateRequests() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "certificates.k8s.io", Version: "v1", Resource: "certificatesigningrequests"}
+}
+
+func bySigner() string { return fields.OneTermEqualSelector("spec.signerName", SignerName).String() }
+
+// sweep deletes all objects, what runs first, and waits until they are gone.
+func (u *Uninstaller) sweep(ctx context.Context) error {
+	wait, cancel := context.WithTimeout(ctx, u.Timeout)
+	defer cancel()
+	var left []*unstructured.Unstructured
+	for _, stage := range []func(*unstructured.Unstructured) bool{runs, func(*unstructured.Unstructured) bool { return true }} {
+		err := poll(wait, func(ctx context.Context) (bool, error) {
+			all, err := u.Client.inventory(ctx)
+			if err != nil {
+				return false, err
+			}
+			left = slices.DeleteFunc(all, func(o *unstructured.Unstructured) bool { return !stage(o) })
+			return len(left) == 0, u.Client.removeAll(ctx, left)
+		})
+		if err != nil {
+			return fmt.Errorf("deleting what is left: %w; still there: %s; the same command goes on", err, titles(left))
+		}
+	}
+	if err := u.sweepNamespace(wait); err != nil {
+		return err
+	}
+	return u.Client.sweepEvents(wait)
+}
+
+// runs tells what makes other objects from what does not.
+func runs(o *unstructured.Unstructured) bool {
+	return slices.Contains([]string{"DaemonSet", "Deployment", "ReplicaSet", "StatefulSet", "Job", "Pod"}, o.GetKind())
+}
+
+// removeAll deletes objects that are not being deleted already. What has an owner
+// goes with it.
+func (c *Client) removeAll(ctx context.Context, objects []*unstructured.Unstructured) error {
+	var faults []error
+	for _, o := range slices.Backward(inOrder(objects)) {
+		if o.GetDeletionTimestamp() != nil || metav1.GetControllerOf(o) != nil {
+			continue
+		}
+		if o.GetKind() == "CertificateSigningRequest" {
+			options := metav1.ListOptions{FieldSelector: bySigner()}
+			faults = append(faults, c.Dynamic.Resource(certificateRequests()).DeleteCollection(ctx, metav1.DeleteOptions{}, options))
+		}
+		if err := c.remove(ctx, o); err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", Title(o), err))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// sweepEvents deletes the events that our programs reported, and those about our
+// objects.
+func (c *Client) sweepEvents(ctx context.Context) error {
+	var faults []error
+	for _, component := range components() {
+		faults = append(faults, c.deleteEvents(ctx, metav1.NamespaceAll, "source="+component, func(*corev1.Event) bool { return true }))
+	}
+	faults = append(faults, c.deleteEvents(ctx, Namespace, "", aboutUs))
+	return errors.Join(faults...)
+}
+
+// aboutUs reports whether an event is about an object of ours, or a pod of one.
+func aboutUs(e *corev1.Event) bool {
+	name := e.InvolvedObject.Name
+	return strings.HasPrefix(name, "ambient22-") || slices.ContainsFunc(components(), func(c string) bool {
+		return name == c || strings.HasPrefix(name, c+"-")
+	})
+}
+
+func (c *Client) deleteEvents(ctx context.Context, namespace, selector string, which func(*corev1.Event) bool) error {
+	options := metav1.ListOptions{FieldSelector: selector, Limit: 500}
+	for {
+		list, err := c.Kube.CoreV1().Events(namespace).List(ctx, options)
+		if err != nil {
+			return fmt.Errorf("listing events: %w", err)
+		}
+		for i := range list.Items {
+			e := &list.Items[i]
+			if !which(e) {
+				continue
+			}
+			err := c.Kube.CoreV1().Events(e.Namespace).Delete(ctx, e.Name, metav1.DeleteOptions{})
+			if err != nil && !apierrors.IsNotFound(err) {
+				return fmt.Errorf("deleting an event: %w", err)
+			}
+		}
+		if options.Continue = list.Continue; options.Continue == "" {
+			return nil
+		}
+	}
+}
+
+// titles names some objects.
+func titles(objects []*unstructured.Unstructured) string {
+	const most = 10
+	var names []string
+	for _, o := range objects {
+		name := Title(o)
+		if at := o.GetDeletionTimestamp(); at != nil {
+			name += fmt.Sprintf(" (being deleted for %v)", time.Since(at.Time).Round(time.Second))
+		}
+		if finalizers := o.GetFinalizers(); len(finalizers) > 0 {
+			name += " (held by " + strings.Join(finalizers, ", ") + ")"
+		}
+		names = append(names, name)
+	}
+	if more := len(names) - most; more > 0 {
+		names = append(names[:most], fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(names, ", ")
+}
