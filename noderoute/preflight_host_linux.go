@@ -76,7 +76,7 @@ func (s *session) strangers(l *listing) []Problem {
 		for _, chain := range l.tables[name].chains {
 			if ownChain(s.side, chain.name) && len(chain.rules) > 0 {
 				out = append(out, Problem{
-					What:     fmt.Sprintf("a chain has the name of one of ours, holds %d rules, and nothing else of ours is on this node", len(chain.rules)),
+					What:     "a chain has the name of one of ours and rules in it, and nothing else of ours is on this node",
 					Where:    fmt.Sprintf("iptables -t %s -S %s", name, chain.name),
 					WayOut:   "rename it if it is in use; what an earlier data path left is taken away by: ambient-node cleanup",
 					Blocking: true,
@@ -179,10 +179,12 @@ func (s *session) routeProblems(c HostConfig, _ tools) ([]Problem, error) {
 		out = append(out, problem...)
 	}
 	bridges := map[string]bool{}
-	if !c.ZtunnelIP.IsValid() && len(c.Pods) == 0 {
-		// No pod tells how pods are reached; the gateway of theirs does.
+	if !c.ZtunnelIP.IsValid() {
+		// Without a ztunnel, the pods' gateway tells how it will be reached.
 		problem, err := s.gatewayProblem(c.HostIP, hops[c.HostIP])
-		return append(out, problem...), err
+		if err != nil || len(problem) > 0 {
+			return append(out, problem...), err
+		}
 	}
 	for _, p := range c.Pods {
 		hop := hops[p.IP]

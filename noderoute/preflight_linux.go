@@ -154,7 +154,7 @@ func (s *session) settingsProblems(t tools) ([]Problem, error) {
 	if w := u.warning(t.variant); w != "" {
 		out = append(out, Problem{
 			What: w, Where: "iptables-nft-save, iptables-legacy-save",
-			WayOut: "have all programs of the node use one variant; --iptables chooses one by hand",
+			WayOut: "have all programs of the node use one variant, because what ours accepts the other's rules still see; --iptables chooses one by hand",
 		})
 	}
 	forward, err := os.ReadFile(procSys + "/net/ipv4/ip_forward")

@@ -22,7 +22,7 @@ import (
 type feature struct {
 	name   string
 	config string // the kernel's build option
-	module string
+	module string // empty where it can only be built in
 	try    func(*session, tools) error
 }
 
@@ -58,7 +58,10 @@ func (n *Node) probe(ctx context.Context, p Plan, t tools) ([]Problem, error) {
 }
 
 func (f feature) wayOut() string {
-	s := fmt.Sprintf("load the module %s, or take a kernel with %s", f.module, f.config)
+	s := "take a kernel with " + f.config
+	if f.module != "" {
+		s = fmt.Sprintf("load the module %s, or %s", f.module, s)
+	}
 	if f.module == geneve.Geneve.String() {
 		s += "; for trying things out, --tunnel=vxlan on the node and in the ztunnel pod stands in for it"
 	}
@@ -110,7 +113,7 @@ func (s *session) tryAll(p Plan, t tools) error {
 func features(p Plan) []feature {
 	out := []feature{{
 		name:   "ip rules with a mark",
-		config: "CONFIG_IP_MULTIPLE_TABLES and CONFIG_FIB_RULES", module: "(built in)",
+		config: "CONFIG_IP_MULTIPLE_TABLES and CONFIG_FIB_RULES",
 		try: func(s *session, _ tools) error {
 			return s.writeRules([]ruleChange{{Rule: Rule{Priority: 100, Mark: 1, Mask: 1, Table: 100}}})
 		},

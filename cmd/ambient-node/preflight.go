@@ -87,8 +87,12 @@ func (o *options) expected(ctx context.Context, log *slog.Logger) (noderoute.Hos
 	}
 	snapshot, err := o.load(ctx, source, log)
 	if err != nil {
+		where := "the cluster's API server"
+		if !o.mesh.Cluster {
+			where = "the manifests"
+		}
 		return noderoute.HostConfig{}, []noderoute.Problem{{
-			What: err.Error(), Where: "the mesh", WayOut: "correct what the message names", Blocking: true,
+			What: err.Error(), Where: where, WayOut: "see the message; the node itself was checked all the same", Blocking: true,
 		}}, nil
 	}
 	config, problems := o.ofNode(snapshot)
