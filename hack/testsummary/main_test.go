@@ -12,6 +12,7 @@ import (
 const events = `{"Action":"start","Package":"m/a"}
 {"Action":"run","Package":"m/a","Test":"TestGood"}
 {"Action":"output","Package":"m/a","Test":"TestGood","Output":"chatter\n"}
+{"Action":"output","Package":"m/a","Test":"TestGood/sub","Output":"    a_test.go:7: shown: 3 of 3 answered\n"}
 {"Action":"pass","Package":"m/a","Test":"TestGood/sub","Elapsed":0.1}
 {"Action":"pass","Package":"m/a","Test":"TestGood","Elapsed":0.25}
 {"Action":"output","Package":"m/a","Test":"TestSkipped","Output":"    no Geneve here\n"}
@@ -34,7 +35,8 @@ func TestPassing(t *testing.T) {
 	if code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	for _, want := range []string{"ok  \tm/a\t0.300s", "pass TestGood (0.25s)", "skip TestSkipped", "no Geneve here"} {
+	for _, want := range []string{"ok  \tm/a\t0.300s", "pass TestGood (0.25s)", "skip TestSkipped", "no Geneve here",
+		"pass TestGood (0.25s)\n      3 of 3 answered\n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("missing %q in:\n%s", want, out)
 		}

@@ -13,6 +13,10 @@ import (
 // slowest is how many tests the list of slow ones names.
 const slowest = 10
 
+// shown begins what a test logs for whoever runs it: it is printed also where the
+// test passes.
+const shown = "shown: "
+
 type summary struct {
 	out                     io.Writer
 	packages                map[string]*testedPackage
@@ -25,6 +29,7 @@ type summary struct {
 type testedPackage struct {
 	tests  []ranTest
 	output map[string][]string // by test; "" is the package's own
+	shown  map[string][]string // by test, subtests' with it
 }
 
 type ranTest struct {
@@ -49,6 +54,10 @@ func (s *summary) line(raw []byte) {
 	case "output":
 		p := s.of(e.Package)
 		p.output[e.Test] = append(p.output[e.Test], e.Output)
+		if _, line, ok := strings.Cut(e.Output, shown); ok {
+			top, _, _ := strings.Cut(e.Test, "/")
+			p.shown[top] = append(p.shown[top], line)
+		}
 	case "pass", "fail", "skip":
 		if e.Test == "" {
 			s.packageEnds(e)
@@ -61,7 +70,7 @@ func (s *summary) line(raw []byte) {
 func (s *summary) of(pkg string) *testedPackage {
 	p, ok := s.packages[pkg]
 	if !ok {
-		p = &testedPackage{output: make(map[string][]string)}
+		p = &testedPackage{output: make(map[string][]string), shown: make(map[string][]string)}
 		s.packages[pkg] = p
 	}
 	return p
@@ -91,6 +100,7 @@ func (s *summary) packageEnds(e event) {
 		if t.action != "pass" {
 			s.quote(p.output[t.name])
 		}
+		s.quote(p.shown[t.name])
 	}
 	if e.Action == "fail" && s.failed == before {
 		// It did not build, crashed, or ran into its time limit: no test can be blamed.
