@@ -69,6 +69,7 @@ type event struct {
 	Test       string
 	Elapsed    float64 // seconds
 	Output     string
+	Key, Value string // of an attribute
 }
 
 func parseEvent(line []byte) (event, bool) {

@@ -12,7 +12,8 @@ import (
 const events = `{"Action":"start","Package":"m/a"}
 {"Action":"run","Package":"m/a","Test":"TestGood"}
 {"Action":"output","Package":"m/a","Test":"TestGood","Output":"chatter\n"}
-{"Action":"output","Package":"m/a","Test":"TestGood/sub","Output":"    a_test.go:7: shown: 3 of 3 answered\n"}
+{"Action":"attr","Package":"m/a","Test":"TestGood/sub","Key":"figure","Value":"3 of 3 answered"}
+{"Action":"attr","Package":"m/a","Test":"TestGood/sub","Key":"colour","Value":"blue"}
 {"Action":"pass","Package":"m/a","Test":"TestGood/sub","Elapsed":0.1}
 {"Action":"pass","Package":"m/a","Test":"TestGood","Elapsed":0.25}
 {"Action":"output","Package":"m/a","Test":"TestSkipped","Output":"    no Geneve here\n"}
@@ -41,7 +42,7 @@ func TestPassing(t *testing.T) {
 			t.Errorf("missing %q in:\n%s", want, out)
 		}
 	}
-	for _, noise := range []string{"chatter", "m/none", "TestGood/sub"} {
+	for _, noise := range []string{"chatter", "blue", "m/none", "TestGood/sub"} {
 		if strings.Contains(out, noise) {
 			t.Errorf("%q should not be printed:\n%s", noise, out)
 		}

@@ -13,9 +13,9 @@ import (
 // slowest is how many tests the list of slow ones names.
 const slowest = 10
 
-// shown begins what a test logs for whoever runs it: it is printed also where the
-// test passes.
-const shown = "shown: "
+// figure is the attribute (testing.T.Attr) of a test in which it says what it found
+// for whoever runs it. It is printed also where the test passes.
+const figure = "figure"
 
 type summary struct {
 	out                     io.Writer
@@ -27,9 +27,9 @@ type summary struct {
 // testedPackage gathers one package until its last event, because packages are
 // tested side by side and their events come mixed.
 type testedPackage struct {
-	tests  []ranTest
-	output map[string][]string // by test; "" is the package's own
-	shown  map[string][]string // by test, subtests' with it
+	tests   []ranTest
+	output  map[string][]string // by test; "" is the package's own
+	figures map[string][]string // by test, those of its subtests with it
 }
 
 type ranTest struct {
@@ -54,9 +54,10 @@ func (s *summary) line(raw []byte) {
 	case "output":
 		p := s.of(e.Package)
 		p.output[e.Test] = append(p.output[e.Test], e.Output)
-		if _, line, ok := strings.Cut(e.Output, shown); ok {
+	case "attr":
+		if e.Key == figure {
 			top, _, _ := strings.Cut(e.Test, "/")
-			p.shown[top] = append(p.shown[top], line)
+			s.of(e.Package).figures[top] = append(s.of(e.Package).figures[top], e.Value+"\n")
 		}
 	case "pass", "fail", "skip":
 		if e.Test == "" {
@@ -70,7 +71,7 @@ func (s *summary) line(raw []byte) {
 func (s *summary) of(pkg string) *testedPackage {
 	p, ok := s.packages[pkg]
 	if !ok {
-		p = &testedPackage{output: make(map[string][]string), shown: make(map[string][]string)}
+		p = &testedPackage{output: make(map[string][]string), figures: make(map[string][]string)}
 		s.packages[pkg] = p
 	}
 	return p
@@ -100,7 +101,7 @@ func (s *summary) packageEnds(e event) {
 		if t.action != "pass" {
 			s.quote(p.output[t.name])
 		}
-		s.quote(p.shown[t.name])
+		s.quote(p.figures[t.name])
 	}
 	if e.Action == "fail" && s.failed == before {
 		// It did not build, crashed, or ran into its time limit: no test can be blamed.
