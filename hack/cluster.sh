@@ -20,12 +20,12 @@ if [[ $command == build || $command == up || ! -x $programs/cluster ]]; then
   hack/install-deps.sh containerd=containerd runc=runc /usr/lib/cni/ptp=containernetworking-plugins nsenter=util-linux
   hack/build.sh
   mkdir -p "$programs"
-  CGO_ENABLED=0 go build -trimpath -buildvcs=false -o "$programs/" ./hack/cluster ./hack/cluster/pause
+  CGO_ENABLED=0 go build -trimpath -buildvcs=false -o "$programs/" ./hack/cluster ./hack/cluster/echo ./hack/cluster/pause
 fi
 flags=(--binaries "$(hack/cluster/build.sh)")
 case $command in
   build) exit ;;
-  up) flags+=(--app "$PWD/bin/ambientctl" --pause "$programs/pause") ;;
+  up) flags+=(--app "$PWD/bin/ambientctl" --echo "$programs/echo" --pause "$programs/pause") ;;
 esac
 cd "$caller"
 exec "$programs/cluster" "$command" "${flags[@]}" "${@:2}"

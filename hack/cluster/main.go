@@ -49,7 +49,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	flags.StringVar(&p.name, "name", "ambient22-cluster", "the cluster's name")
 	flags.StringVar(&p.stateDir, "state-dir", "/var/lib/ambient22-cluster", "folder for the clusters' files")
 	flags.StringVar(&p.binaries, "binaries", "", "folder with Kubernetes, etcd and kubectl")
-	root.AddCommand(p.up(), p.down(), p.kubectl(), p.run(), p.load(), p.logs(), p.traces(), inside())
+	root.AddCommand(p.up(), p.down(), p.kubectl(), p.run(), p.load(), p.daemon(), p.logs(), p.traces(), inside())
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -119,6 +119,24 @@ func (p *program) load() *cobra.Command {
 			return nil
 		},
 	}
+}
+
+func (p *program) daemon() *cobra.Command {
+	c := &cobra.Command{
+		Use: "daemon", Short: "Stop a host's daemon, or let it run again", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Usage() },
+	}
+	c.AddCommand(&cobra.Command{
+		Use: "stop HOST NAME", Short: "End a daemon and keep it from being started again", Args: cobra.ExactArgs(2),
+		Example: "  hack/cluster.sh daemon stop control kube-apiserver",
+		RunE: func(c *cobra.Command, args []string) error {
+			return host.StopDaemon(c.Context(), p.name, args[0], args[1])
+		},
+	}, &cobra.Command{
+		Use: "start HOST NAME", Short: "Let a stopped daemon run again", Args: cobra.ExactArgs(2),
+		RunE: func(_ *cobra.Command, args []string) error { return host.StartDaemon(p.name, args[0], args[1]) },
+	})
+	return c
 }
 
 func (p *program) logs() *cobra.Command {

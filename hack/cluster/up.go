@@ -24,26 +24,27 @@ const appImage = "ambient22.test/app:cluster"
 const downPatience = time.Minute
 
 func (p *program) up() *cobra.Command {
-	var app, pause string
+	var app, echo, pause string
 	c := &cobra.Command{
 		Use: "up", Short: "Start the cluster", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if p.binaries == "" || app == "" || pause == "" {
-				return errors.New("--binaries, --app and --pause are needed: hack/cluster.sh passes them")
+			if p.binaries == "" || app == "" || echo == "" || pause == "" {
+				return errors.New("--binaries, --app, --echo and --pause are needed: hack/cluster.sh passes them")
 			}
-			return p.start(c.Context(), func(dir string) ([]string, error) { return writeImages(dir, app, pause) })
+			return p.start(c.Context(), func(dir string) ([]string, error) { return writeImages(dir, app, echo, pause) })
 		},
 	}
 	c.Flags().StringVar(&app, "app", "", "the program of the image "+appImage)
+	c.Flags().StringVar(&echo, "echo", "", "the second program of that image")
 	c.Flags().StringVar(&pause, "pause", "", "the program of the image "+kube.PauseImage)
 	return c
 }
 
-func writeImages(dir, app, pause string) ([]string, error) {
+func writeImages(dir, app, echo, pause string) ([]string, error) {
 	var paths []string
 	for _, i := range []image.Image{
 		{Name: kube.PauseImage, Files: map[string]string{"pause": pause}, Entrypoint: []string{"/pause"}},
-		{Name: appImage, Files: map[string]string{"ambientctl": app}, Entrypoint: []string{"/ambientctl"}},
+		{Name: appImage, Files: map[string]string{"ambientctl": app, "echo": echo}, Entrypoint: []string{"/ambientctl"}},
 	} {
 		path := filepath.Join(dir, fmt.Sprintf("image-%d.tar", len(paths)))
 		if err := i.WriteTar(path); err != nil {

@@ -90,9 +90,14 @@ func newInit(file string) (*initProcess, error) {
 	return i, s.ownMounts()
 }
 
-// start runs a daemon, and tries again later where that fails.
+// start runs a daemon, and tries again later where that fails or somebody wants it to
+// stay away for now.
 func (i *initProcess) start(index int) {
 	d := i.daemons[index]
+	if stopped(d.Name) {
+		time.AfterFunc(restartAfter, func() { i.start(index) })
+		return
+	}
 	i.mu.Lock() // reap must not see the process end before it is in the map
 	defer i.mu.Unlock()
 	null, err := os.Open(os.DevNull)

@@ -73,6 +73,11 @@ func kill(ctx context.Context, pid int, ids map[netns.ID]bool) error {
 	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("ending process %d: %w", pid, err)
 	}
+	return waitFor(ctx, fd, pid)
+}
+
+// waitFor waits for the end of the process that a pidfd stands for.
+func waitFor(ctx context.Context, fd, pid int) error {
 	waiting := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	for waiting[0].Revents == 0 {
 		if err := ctx.Err(); err != nil {
