@@ -218,7 +218,7 @@ func TestPreflightOfEachTrouble(t *testing.T) {
 			}
 			t.Logf("exit code %d\n%s%s", got.code, got.stdout, got.stderr)
 			row := c.row(t, got)
-			t.Logf("shown: %s", strings.TrimSpace(row))
+			t.Attr("figure", strings.TrimSpace(row))
 			table.WriteString(row)
 			c.tryCure(t)
 		})
