@@ -29,9 +29,12 @@ func rooms() map[string][]string {
 		"xds":               {"envoyconfig"},
 		"internal/kube":     {"internal/mesh"},
 		"internal/manifest": {"internal/kube", "internal/mesh"},
-		"internal/kubeapi":  {"internal/kube", "internal/mesh"},
+		"internal/kubeapi":  {"internal/cni", "internal/kube", "internal/mesh"},
+		"internal/cni":      {},
 		"internal/deploy":   {"internal/kube", "internal/mesh"},
 		"internal/ca":       {},
+		"internal/csr":      {"internal/ca"},
+		"internal/signer":   {"internal/ca", "internal/csr"},
 		"internal/osthread": {},
 		"internal/hbone":    {},
 		"internal/proxy":    {"envoyconfig/workloadmetadata", "internal/hbone"},
@@ -52,14 +55,15 @@ func rooms() map[string][]string {
 func libraries() map[string][]string {
 	kernel := []string{"geneve", "ipset", "noderoute", "internal/lab"}
 	envoy := []string{"envoyconfig", "xds", "internal/proxy", "internal/xdsdiff"}
-	kubernetes := []string{"internal/deploy", "internal/kube", "internal/kubeapi", "internal/manifest", "cmd"}
-	client := []string{"internal/deploy", "internal/kubeapi", "cmd"}
+	kubernetes := []string{"internal/csr", "internal/deploy", "internal/kube", "internal/kubeapi", "internal/manifest", "internal/signer", "cmd"}
+	client := []string{"internal/csr", "internal/deploy", "internal/kubeapi", "internal/signer", "cmd"}
 	return map[string][]string{
 		"github.com/vishvananda/netlink":         kernel,
 		"github.com/vishvananda/netns":           kernel,
 		"github.com/google/nftables":             kernel,
 		"github.com/mdlayher/netlink":            kernel,
 		"github.com/envoyproxy/go-control-plane": envoy,
+		"github.com/containernetworking/cni":     {"internal/cni", "cmd"},
 		"github.com/google/go-containerregistry": {"hack/image"},
 		"k8s.io":                                 kubernetes,
 		"k8s.io/client-go":                       client,

@@ -34,6 +34,14 @@ func class(p *corev1.Pod, namespace activity) (c mesh.Class, why string) {
 	return mesh.InMesh, ""
 }
 
+// WhyNotCaptured is why the node of a pod does not capture it, and empty where it does
+// as soon as the pod has an address. Namespace is the pod's.
+func WhyNotCaptured(p *corev1.Pod, namespace *corev1.Namespace, o Options) string {
+	b := &builder{options: o}
+	_, why := class(p, b.about(KindNamespace, "", namespace.Name).activity(namespace))
+	return why
+}
+
 // podSidecarLabel also knows the mark that an injected sidecar leaves on its pod.
 func podSidecarLabel(p *corev1.Pod) string {
 	if label := sidecarLabel(p.Labels); label != "" {

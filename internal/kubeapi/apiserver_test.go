@@ -233,6 +233,8 @@ func (s *apiServer) answer(w http.ResponseWriter, r *http.Request, req request) 
 	req.verb = map[string]string{"GET": "list", "POST": "create", "PATCH": "patch"}[r.Method]
 	if watch {
 		req.verb = "watch"
+	} else if req.verb == "list" && req.name != "" && r.URL.Query().Get("fieldSelector") == "" {
+		req.verb = "get"
 	}
 	s.mu.Lock()
 	s.requests = append(s.requests, req)
@@ -242,6 +244,12 @@ func (s *apiServer) answer(w http.ResponseWriter, r *http.Request, req request) 
 		s.watch(w, r, req)
 	case req.verb == "list":
 		s.listTo(w, req)
+	case req.verb == "get":
+		if o := s.get(req.resource, req.namespace, req.name); o != nil {
+			reply(w, http.StatusOK, o.Object)
+		} else {
+			fail(w, http.StatusNotFound)
+		}
 	default:
 		s.write(w, r, req)
 	}

@@ -117,7 +117,7 @@ func (s *Source) objects() kube.Objects {
 	o := kube.Objects{
 		Nodes:          kept[*corev1.Node](c.nodes),
 		Namespaces:     kept[*corev1.Namespace](c.namespaces),
-		Pods:           kept[*corev1.Pod](c.pods),
+		Pods:           s.claims.overlay(s.Node, kept[*corev1.Pod](c.pods)),
 		Services:       kept[*corev1.Service](c.services),
 		EndpointSlices: kept[*discoveryv1.EndpointSlice](c.slices),
 	}

@@ -16,6 +16,7 @@ import (
 // goroutine may call it; of captures that come quickly after one another the last
 // counts.
 func (s *Source) Captured(c *mesh.Capture) {
+	s.publish(func(n *news) { n.capture = c })
 	select {
 	case <-s.captures:
 	default:
@@ -33,6 +34,12 @@ func (s *Source) followCaptures(ctx context.Context) {
 		case c := <-s.captures:
 			pods := kept[*corev1.Pod](s.caches.pods)
 			stand := standings(c, s.Node)
+			for uid, is := range stand {
+				if !is.captured && s.claims.removed(uid) {
+					is.why = "its network was taken down"
+					stand[uid] = is
+				}
+			}
 			explainer.changed(stand, pods, kept[*corev1.Namespace](s.caches.namespaces))
 			captured := map[types.UID]bool{}
 			for uid, is := range stand {

@@ -38,6 +38,7 @@ type marker struct {
 	node   string
 	log    *slog.Logger
 	find   func(kube.Ref) *corev1.Pod
+	forget func(types.UID) // told of pods that were deleted
 	queue  workqueue.TypedRateLimitingInterface[kube.Ref]
 
 	mu       sync.Mutex
@@ -51,10 +52,10 @@ type writing struct {
 	at       time.Time
 }
 
-func newMarker(client kubernetes.Interface, node string, log *slog.Logger, find func(kube.Ref) *corev1.Pod) *marker {
+func newMarker(client kubernetes.Interface, node string, log *slog.Logger, find func(kube.Ref) *corev1.Pod, forget func(types.UID)) *marker {
 	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[kube.Ref](firstRetry, lastRetry)
 	return &marker{
-		client: client, node: node, log: log, find: find,
+		client: client, node: node, log: log, find: find, forget: forget,
 		queue:   workqueue.NewTypedRateLimitingQueue(limiter),
 		written: map[types.UID]writing{},
 	}
@@ -77,6 +78,7 @@ func (m *marker) handler() cache.ResourceEventHandler {
 				m.mu.Lock()
 				delete(m.written, pod.UID)
 				m.mu.Unlock()
+				m.forget(pod.UID)
 			}
 		},
 	}

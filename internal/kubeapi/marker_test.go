@@ -187,8 +187,11 @@ func TestRulesAreEnoughAndNotMore(t *testing.T) {
 	s := article(t)
 	s.serve("security.istio.io/v1", "authorizationpolicies", "peerauthentications")
 	s.put(t, "pods", pod("sleep", "10.4.4.19"))
-	run(t, s)
+	c := run(t, s)
 	s.said(t, "Pod/sleep", ReasonCaptured, "")
+	if _, err := c.source.Add(t.Context(), arrival("nobody", "10.4.4.99")); err == nil {
+		t.Error("a pod that nobody knows was let in")
+	}
 	s.marked(t, "sleep", "enabled")
 	s.put(t, "namespaces", namespace("default"))
 	s.said(t, "Pod/sleep", ReasonNotCaptured, "")

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/ambient22/ambient22/internal/cni"
 	"github.com/ambient22/ambient22/internal/kube"
 	"github.com/ambient22/ambient22/internal/mesh"
 )
@@ -38,7 +39,10 @@ type Config struct {
 	CheckTrustDomain func(string) error
 	Rediscover       time.Duration // how often discovery is asked whether the cluster has policies, about
 	ReadOnly         bool          // writes neither annotations nor events
-	Log              *slog.Logger
+	// State, where there is one, is told what the CNI plugin goes by while the
+	// controller is away, at first and whenever that changes.
+	State func(cni.State)
+	Log   *slog.Logger
 }
 
 // Source follows one cluster.
@@ -51,6 +55,12 @@ type Source struct {
 	marker   *marker
 	recorder recorder
 	captures chan *mesh.Capture // capacity 1: the newest that was told
+	state    *cni.State         // what was told last; only the loop uses it
+	claims   claims
+
+	mu      sync.Mutex
+	news    news
+	changes chan struct{} // closed, and replaced, when news changed
 }
 
 // New returns a source that does nothing until Run, which may be called once.
@@ -63,6 +73,7 @@ func New(c Config) *Source {
 		Config:   c,
 		wake:     make(chan struct{}, 1),
 		captures: make(chan *mesh.Capture, 1),
+		changes:  make(chan struct{}),
 		policies: policies{caches: map[string]*policyCache{}},
 		settings: settings{defaults: c.Defaults, checkTrustDomain: c.CheckTrustDomain},
 	}
@@ -70,7 +81,7 @@ func New(c Config) *Source {
 	s.marker = newMarker(c.Kubernetes, c.Node, c.Log, func(r kube.Ref) *corev1.Pod {
 		pod, _ := find(s.caches.pods, r).(*corev1.Pod)
 		return pod
-	})
+	}, s.claims.forget)
 	return s
 }
 
@@ -140,8 +151,10 @@ func (s *Source) deliver(deliver func(*mesh.Snapshot, error), e *namespaceExplai
 	objects := s.objects()
 	problems = append(problems, s.policies.add(&objects)...)
 	snapshot, found := kube.Snapshot(objects, s.settings.options)
+	s.publish(func(n *news) { n.snapshot, n.options = snapshot, s.settings.options })
 	deliver(snapshot, nil)
 	e.changed(objects.Namespaces, s.settings.options)
+	s.tellState(snapshot, objects.Namespaces)
 	return append(problems, found...)
 }
 
