@@ -22,8 +22,10 @@ import (
 )
 
 const (
-	requestsPerSecond = 50
-	requestsAtOnce    = 100
+	// Limits of requests to the API server. Looking for what is ours lists some
+	// seventy kinds, and the API server has limits of its own.
+	requestsPerSecond = 200
+	requestsAtOnce    = 400
 	// connectTimeout is how long the API server may take for its first answer. After
 	// that a command waits as long as it was told to.
 	connectTimeout = 10 * time.Second
@@ -135,3 +137,6 @@ func cached(selector string) metav1.ListOptions {
 type printer struct{ out io.Writer }
 
 func (p printer) say(format string, args ...any) { fmt.Fprintf(p.out, format+"\n", args...) }
+
+// since is the time that has passed, as it is printed.
+func since(begun time.Time) string { return fmt.Sprintf("%.1f s", time.Since(begun).Seconds()) }

@@ -68,6 +68,7 @@ func (u *Uninstaller) endControllers(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("waiting for the pods of DaemonSet %s to end: %w", NodeController, err)
 	}
+	printer{u.Out}.say("the node controllers have ended; the cleanup runs on every node")
 	return nil
 }
 
@@ -104,7 +105,7 @@ func (u *Uninstaller) waitForNodes(ctx context.Context) error {
 		for _, node := range clean {
 			if !told[node] {
 				told[node] = true
-				p.say("  %s is clean (%.1f s)", node, time.Since(begun).Seconds())
+				p.say("  %s is clean (%s)", node, since(begun))
 			}
 		}
 		waitFor := dirty

@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 const (
@@ -22,13 +23,8 @@ const (
 // can't be read is left out: it is shown beside something else that went wrong.
 func (c *Client) details(ctx context.Context, pod *corev1.Pod, state podState) []string {
 	var lines []string
-	events, err := c.Kube.CoreV1().Events(pod.Namespace).List(ctx, metav1.ListOptions{
-		FieldSelector: "involvedObject.uid=" + string(pod.UID) + ",type=" + corev1.EventTypeWarning,
-	})
-	if err == nil {
-		for _, e := range latest(events.Items) {
-			lines = append(lines, fmt.Sprintf("event %s: %s", e.Reason, strings.TrimSpace(e.Message)))
-		}
+	for _, e := range c.warnings(ctx, pod.Namespace, pod.UID) {
+		lines = append(lines, fmt.Sprintf("event %s: %s", e.Reason, strings.TrimSpace(e.Message)))
 	}
 	if state.container == "" {
 		return lines
@@ -41,6 +37,30 @@ func (c *Client) details(ctx context.Context, pod *corev1.Pod, state podState) [
 		lines = append(lines, "log: "+line)
 	}
 	return lines
+}
+
+// warnings are the last warnings about an object, one of each reason.
+func (c *Client) warnings(ctx context.Context, namespace string, uid types.UID) []corev1.Event {
+	events, err := c.Kube.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{
+		FieldSelector: "involvedObject.uid=" + string(uid) + ",type=" + corev1.EventTypeWarning,
+	})
+	if err != nil {
+		return nil
+	}
+	return latest(events.Items)
+}
+
+// lastEvent is the last warning about a pod, to be put behind why it is not ready.
+func (c *Client) lastEvent(ctx context.Context, pod *corev1.Pod) string {
+	if pod == nil {
+		return ""
+	}
+	all := c.warnings(ctx, pod.Namespace, pod.UID)
+	if len(all) == 0 {
+		return ""
+	}
+	last := all[len(all)-1]
+	return fmt.Sprintf(" (%s: %s)", last.Reason, strings.TrimSpace(last.Message))
 }
 
 func (c *Client) log(ctx context.Context, pod *corev1.Pod, state podState) (string, error) {

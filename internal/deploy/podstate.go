@@ -16,6 +16,7 @@ type podState struct {
 	wayOut    string // "" where waiting is all there is to do
 	container string // whose log may say more, "" for none
 	previous  bool   // it is the log of the run before
+	runs      bool   // that container runs
 }
 
 // stateOf reads a pod's status, the first thing first that the others wait for.
@@ -67,7 +68,7 @@ func containerState(kind string, s *corev1.ContainerStatus) podState {
 	case s.State.Running != nil && kind == "init container":
 		state.why = name + " is at work"
 	case s.State.Running != nil:
-		state.why = name + " runs and is not ready"
+		state.why, state.runs = name+" runs and is not ready", true
 	default:
 		state.why = name + " has not started"
 	}

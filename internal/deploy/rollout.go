@@ -55,6 +55,7 @@ func (c *Client) missing(ctx context.Context, plan Plan) (missing []Missing, rea
 	for _, m := range missing {
 		nodes[m.Node] = true
 	}
+	followUp(missing)
 	for name, waits := range nodes {
 		if !waits && name != "" {
 			ready = append(ready, name)
@@ -65,6 +66,20 @@ func (c *Client) missing(ctx context.Context, plan Plan) (missing []Missing, rea
 	})
 	slices.Sort(ready)
 	return missing, ready, nil
+}
+
+// followUp says of ztunnels that wait for their node's controller that they do.
+func followUp(missing []Missing) {
+	late := map[string]bool{}
+	for _, m := range missing {
+		late[m.Node] = late[m.Node] || m.Workload == NodeController
+	}
+	for i := range missing {
+		if m := &missing[i]; m.Workload == Ztunnel && m.Node != "" && late[m.Node] && m.state.runs {
+			m.Why += "; it gets its configuration from " + NodeController
+			m.state.wayOut = "see " + NodeController
+		}
+	}
 }
 
 // daemonSet is what a DaemonSet waits for: on each of its nodes a ready pod of its
@@ -146,13 +161,10 @@ func (c *Client) revision(ctx context.Context, set *appsv1.DaemonSet) (string, e
 
 // complaint is what the DaemonSet controller says about pods that it can't make.
 func (c *Client) complaint(ctx context.Context, set *appsv1.DaemonSet) string {
-	events, err := c.Kube.CoreV1().Events(set.Namespace).List(ctx, metav1.ListOptions{
-		FieldSelector: "involvedObject.uid=" + string(set.UID) + ",type=" + corev1.EventTypeWarning,
-	})
-	if err != nil || len(events.Items) == 0 {
+	all := c.warnings(ctx, set.Namespace, set.UID)
+	if len(all) == 0 {
 		return ""
 	}
-	all := latest(events.Items)
 	last := all[len(all)-1]
 	return ": " + last.Reason + " " + last.Message
 }

@@ -42,7 +42,7 @@ type Uninstaller struct {
 // Run uninstalls. It takes things apart in an order that it can be cut short and
 // run again at any point.
 func (u *Uninstaller) Run(ctx context.Context) error {
-	p := printer{u.Out}
+	p, begun := printer{u.Out}, time.Now()
 	objects, err := u.Client.inventory(ctx)
 	if err != nil {
 		return err
@@ -65,16 +65,18 @@ func (u *Uninstaller) Run(ctx context.Context) error {
 	if err := u.letGo(ctx, marked); err != nil {
 		return err
 	}
+	p.say("every captured pod is let go (%s)", since(begun))
 	if err := u.cleanNodes(ctx, set); err != nil {
 		return err
 	}
+	p.say("the nodes are clean (%s)", since(begun))
 	if err := u.unmark(ctx); err != nil {
 		return err
 	}
 	if err := u.sweep(ctx); err != nil {
 		return err
 	}
-	p.say("no object of ambient22 is left in the cluster")
+	p.say("no object of ambient22 is left in the cluster (%s)", since(begun))
 	return u.stillLabelled(ctx)
 }
 

@@ -22,7 +22,7 @@ const patience = 5 * time.Second
 func (i *Installer) Wait(ctx context.Context, plan Plan, timeout time.Duration, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	r := newReporter(out)
+	r := newReporter(out, func(m Missing) string { return i.Client.lastEvent(ctx, m.pod) })
 	var last []Missing
 	err := poll(ctx, func(ctx context.Context) (bool, error) {
 		missing, ready, err := i.Client.missing(ctx, plan)
@@ -87,15 +87,16 @@ func inspect(pod *corev1.Pod, state podState) string {
 // reporter tells each thing once.
 type reporter struct {
 	printer
+	more    func(Missing) string // what else there is to say about a thing
 	begun   time.Time
 	since   map[string]time.Time // what is missing, since when
 	told    map[string]bool
 	isReady map[string]bool // nodes
 }
 
-func newReporter(out io.Writer) *reporter {
+func newReporter(out io.Writer, more func(Missing) string) *reporter {
 	return &reporter{
-		printer: printer{out}, begun: time.Now(),
+		printer: printer{out}, more: more, begun: time.Now(),
 		since: map[string]time.Time{}, told: map[string]bool{}, isReady: map[string]bool{},
 	}
 }
@@ -110,7 +111,7 @@ func (r *reporter) update(now time.Time, missing []Missing, ready []string) {
 		}
 		if !r.told[line] && now.Sub(r.since[line]) >= patience {
 			r.told[line] = true
-			r.say("  waiting for %s", line)
+			r.say("  waiting for %s%s", line, r.more(m))
 		}
 		delete(r.isReady, m.Node)
 	}
@@ -123,7 +124,7 @@ func (r *reporter) update(now time.Time, missing []Missing, ready []string) {
 	for _, node := range ready {
 		if !r.isReady[node] {
 			r.isReady[node] = true
-			r.say("  %s is ready (%.1f s)", node, now.Sub(r.begun).Seconds())
+			r.say("  %s is ready (%s)", node, since(r.begun))
 		}
 	}
 }
