@@ -8,18 +8,18 @@ app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}
 
-{{/* What every pod of a node has in common. */}}
+{{/* Where pods run: the values of this level, and the chart's pull secrets. */}}
 {{- define "ambient22.placement" -}}
-priorityClassName: {{ .Values.priorityClassName }}
-{{- with .Values.nodeSelector }}
+priorityClassName: {{ .at.priorityClassName }}
+{{- with .at.nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.tolerations }}
+{{- with .at.tolerations }}
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.imagePullSecrets }}
+{{- with .root.Values.imagePullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
