@@ -22,7 +22,12 @@ formatted() {
 # The linter has a module of its own, so that its dependencies are none of ours.
 staticchecked() { go tool -modfile=hack/tools/go.mod staticcheck ./...; }
 
-scripts() { shellcheck --severity=warning hack/*.sh hack/cluster/*.sh .ci/run; }
+scripts() {
+  if ! command -v shellcheck >/dev/null; then
+    hack/install-deps.sh || return
+  fi
+  shellcheck --severity=warning hack/*.sh hack/cluster/*.sh .ci/run
+}
 
 # golden: packages whose tests can rewrite their golden files (flag -update) do so
 # in a copy of the checkout, and nothing may differ from what is committed.
