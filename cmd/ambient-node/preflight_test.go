@@ -16,6 +16,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ambient22/ambient22/internal/mesh"
+	"github.com/ambient22/ambient22/noderoute"
 	"github.com/ambient22/ambient22/noderoute/netnstest"
 )
 
@@ -325,6 +327,23 @@ func TestPreflightOfAGoodNode(t *testing.T) {
 		}
 		if after := dump(t); after != before {
 			t.Errorf("%s: it changed the node:\n%s", name, cmp.Diff(before, after))
+		}
+	}
+}
+
+// A cluster's source leaves out what it can't use and goes on, so a node without any
+// address is found only when its own is asked for.
+func TestPreflightOfANodeThatTheClusterGaveNoAddress(t *testing.T) {
+	var o options
+	o.mesh.Node = "node-a"
+	config, problems := o.ofNode(&mesh.Snapshot{Nodes: []mesh.Node{{Name: "node-a"}}})
+	blocking := noderoute.Blocking(problems)
+	if len(problems) != 2 || len(blocking) != 1 || config.HostIP.IsValid() {
+		t.Fatalf("problems %v, configuration %+v", problems, config)
+	}
+	for _, want := range []string{"kubectl get node node-a", "neither a pod range nor an InternalIP", "--allocate-node-cidrs", "--node-ip"} {
+		if !strings.Contains(blocking[0].String(), want) {
+			t.Errorf("%q does not say %q", blocking[0], want)
 		}
 	}
 }
