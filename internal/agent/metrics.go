@@ -139,14 +139,18 @@ func (m *Metrics) rebuilt(old, now *envoyconfig.Resources) {
 }
 
 // countNew is how many of a list are not in the one before it. Both are sorted by
-// name, and what did not change is the same Resource.
+// name, and what did not change is the same Resource; there may be millions of them,
+// so names are only read where the lists differ.
 func countNew(old, list []*envoyconfig.Resource) (n int) {
 	for _, r := range list {
-		for len(old) > 0 && old[0].Name < r.Name {
+		for len(old) > 0 && old[0] != r && old[0].Name < r.Name {
 			old = old[1:]
 		}
 		if len(old) == 0 || old[0] != r {
 			n++
+		}
+		if len(old) > 0 && (old[0] == r || old[0].Name == r.Name) {
+			old = old[1:]
 		}
 	}
 	return n
