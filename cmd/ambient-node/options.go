@@ -36,8 +36,7 @@ type options struct {
 	xdsSocket   string
 	xdsAllowUID []uint
 
-	caDir   string
-	certTTL time.Duration
+	identities identities
 
 	httpAddr  string
 	logLevel  string
@@ -60,8 +59,7 @@ func (o *options) serveFlags(f *pflag.FlagSet) {
 	f.DurationVar(&o.resync, "resync", 30*time.Second, "how often the kernel is compared with the plan when nothing changed")
 	f.StringVar(&o.xdsSocket, "xds-socket", "/run/ambient22/xds.sock", "Unix socket on which xDS and SDS are served")
 	f.UintSliceVar(&o.xdsAllowUID, "xds-allow-uid", []uint{0}, "user id that may connect to the socket (repeatable)")
-	f.StringVar(&o.caDir, "ca-dir", "/var/lib/ambient22/ca", "folder of the embedded CA; made on first use, shared by controllers that share a mesh")
-	f.DurationVar(&o.certTTL, "cert-ttl", 24*time.Hour, "lifetime of workload certificates; they are renewed at about half of it")
+	o.identities.flags(f)
 	f.StringVar(&o.httpAddr, "http-addr", "127.0.0.1:15014", "address of /healthz, /readyz and /metrics")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
@@ -88,7 +86,7 @@ func (o *options) checkServe() error {
 	if o.resync < time.Second {
 		err = errors.Join(err, fmt.Errorf("--resync: %v is shorter than a second", o.resync))
 	}
-	return errors.Join(err, waitError("--push-delay", o.pushDelay, longestDelay), waitError("--push-interval", o.pushInterval, longestInterval))
+	return errors.Join(err, o.checkIdentities(), waitError("--push-delay", o.pushDelay, longestDelay), waitError("--push-interval", o.pushInterval, longestInterval))
 }
 
 // A pod that comes is captured only after the push that tells the ztunnel of it, so

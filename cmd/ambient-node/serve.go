@@ -18,7 +18,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ambient22/ambient22/internal/agent"
-	"github.com/ambient22/ambient22/internal/ca"
 	"github.com/ambient22/ambient22/noderoute"
 	"github.com/ambient22/ambient22/xds"
 )
@@ -47,7 +46,7 @@ func serve(ctx context.Context, o *options, logs io.Writer) error {
 
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	authority, err := ca.Open(o.caDir, ca.Options{TrustDomain: o.mesh.TrustDomain, TTL: o.certTTL})
+	authority, err := o.authority(log, registry)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package signer
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/client-go/kubernetes"
+)
+
+// place finds the pod that entitles the requesting node to an identity. Both looks
+// are at what the API server has now and not at a copy: a copy that lags behind
+// would sign for a pod that has gone, or refuse one that has just come. An error
+// says that the look failed, a refusal that there is nothing to see.
+func place(ctx context.Context, client kubernetes.Interface, asked *Asked) (pod string, refusal *Refusal, err error) {
+	node, err := client.CoreV1().Nodes().Get(ctx, asked.Node, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return "", refuse(ReasonNoSuchNode, "the requester's token is of the node %s, which is not in the cluster any more", asked.Node), nil
+	}
+	if err != nil {
+		return "", nil, fmt.Errorf("looking for the node %s: %w", asked.Node, err)
+	}
+	if asked.NodeUID != "" && asked.NodeUID != string(node.UID) {
+		return "", refuse(ReasonNoSuchNode, "the requester's token is of an earlier node that was called %s, too: restart ambient-node there", asked.Node), nil
+	}
+	list, err := client.CoreV1().Pods(asked.Namespace).List(ctx, metav1.ListOptions{
+		FieldSelector: fields.OneTermEqualSelector("spec.nodeName", asked.Node).String(),
+	})
+	if err != nil {
+		return "", nil, fmt.Errorf("looking for pods of %s on %s: %w", asked.Namespace, asked.Node, err)
+	}
+	for i := range list.Items {
+		if p := &list.Items[i]; entitles(p, asked) {
+			return p.Name, nil, nil
+		}
+	}
+	return "", refuse(ReasonNoPod, "the service account %s/%s has no unfinished pod on the node %s, which asks for its identity: "+
+		"a node gets certificates only for what runs on it", asked.Namespace, asked.ServiceAccount, asked.Node), nil
+}
+
+// entitles compares once more what the list was asked to select by.
+func entitles(p *corev1.Pod, asked *Asked) bool {
+	account := p.Spec.ServiceAccountName
+	if account == "" {
+		account = "default"
+	}
+	return p.Namespace == asked.Namespace && account == asked.ServiceAccount && p.Spec.NodeName == asked.Node &&
+		p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed
+}
