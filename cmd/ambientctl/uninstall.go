@@ -31,7 +31,7 @@ object of the install, certificate requests and events included. A node is what 
 because somebody else put it there. It can be cut short and run again.
 
 A node that can't be reached is waited for. With --force it is left, and named; when it is back, --nodes has the nodes cleaned
-although nothing is left in the API. Where the node controller's DaemonSet is gone, --set and --values say how to run the
+although nothing is left in the API. Where the node controllers' DaemonSet is gone, or its image, --set and --values say how to run the
 cleanup, as they did for install.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return o.run(c.Context(), s) },
@@ -53,7 +53,8 @@ func (o *uninstallFlags) run(ctx context.Context, s streams) error {
 		return err
 	}
 	u := &deploy.Uninstaller{
-		Client: client, Out: s.out, Timeout: o.timeout, Force: o.force, Nodes: o.nodes, Objects: o.chart.objects,
+		Client: client, Out: s.out, Timeout: o.timeout, Force: o.force, Nodes: o.nodes,
+		Objects: o.chart.objects, Given: len(o.chart.set)+len(o.chart.files) > 0,
 	}
 	return u.Run(ctx)
 }

@@ -17,21 +17,37 @@ import (
 
 // cleanerFor makes the DaemonSet that cleans the nodes. It runs what the node
 // controller's pods run, with their rights and folders, so it is made out of their
-// DaemonSet: that of the cluster, else that of an install.
+// DaemonSet: where values were given that of the chart, else that of the cluster, else
+// that of the chart again. It is nil where one of an earlier run is there and
+// nothing better.
 func (u *Uninstaller) cleanerFor(ctx context.Context) (*appsv1.DaemonSet, error) {
 	sets := u.Client.Kube.AppsV1().DaemonSets(Namespace)
-	live, err := sets.Get(ctx, NodeController, metav1.GetOptions{})
-	if err == nil {
-		return cleanerOf(live)
+	if !u.Given {
+		for _, name := range []string{NodeController, cleaner} {
+			live, err := sets.Get(ctx, name, metav1.GetOptions{})
+			switch {
+			case err == nil && name == cleaner:
+				return nil, nil
+			case err == nil:
+				return cleanerOf(live)
+			case !apierrors.IsNotFound(err):
+				return nil, fmt.Errorf("reading DaemonSet %s: %w", name, err)
+			}
+		}
 	}
-	if !apierrors.IsNotFound(err) {
-		return nil, fmt.Errorf("reading DaemonSet %s: %w", NodeController, err)
+	controller, err := u.rendered()
+	if err != nil {
+		return nil, err
 	}
-	if begun, err := sets.Get(ctx, cleaner, metav1.GetOptions{}); err == nil {
-		return begun, nil // by a run that was cut short
-	} else if !apierrors.IsNotFound(err) {
-		return nil, fmt.Errorf("reading DaemonSet %s: %w", cleaner, err)
+	set, err := cleanerOf(controller)
+	if err != nil || u.Given {
+		return set, err
 	}
+	return set, u.sameImage(ctx, &set.Spec.Template.Spec)
+}
+
+// rendered is the node controller's DaemonSet as the chart has it.
+func (u *Uninstaller) rendered() (*appsv1.DaemonSet, error) {
 	objects, err := u.Objects()
 	if err != nil {
 		return nil, err
@@ -40,13 +56,36 @@ func (u *Uninstaller) cleanerFor(ctx context.Context) (*appsv1.DaemonSet, error)
 		if o.GetKind() != "DaemonSet" || o.GetName() != NodeController {
 			continue
 		}
-		var set appsv1.DaemonSet
-		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &set); err != nil {
+		set := &appsv1.DaemonSet{}
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, set); err != nil {
 			return nil, fmt.Errorf("reading the DaemonSet %s of the chart: %w", NodeController, err)
 		}
-		return cleanerOf(&set)
+		return set, nil
 	}
 	return nil, fmt.Errorf("the chart has no DaemonSet %s", NodeController)
+}
+
+// sameImage has a pod run the image that the rest of the install runs, where there
+// still is some: every cluster has it under a name of its own.
+func (u *Uninstaller) sameImage(ctx context.Context, pod *corev1.PodSpec) error {
+	set, err := u.Client.Kube.AppsV1().DaemonSets(Namespace).Get(ctx, Ztunnel, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading DaemonSet %s: %w", Ztunnel, err)
+	}
+	from := &set.Spec.Template.Spec
+	if len(from.InitContainers) == 0 {
+		return nil
+	}
+	pod.ImagePullSecrets = from.ImagePullSecrets
+	for _, containers := range [][]corev1.Container{pod.InitContainers, pod.Containers} {
+		for i := range containers {
+			containers[i].Image, containers[i].ImagePullPolicy = from.InitContainers[0].Image, from.InitContainers[0].ImagePullPolicy
+		}
+	}
+	return nil
 }
 
 // cleanerOf makes the cleaning DaemonSet out of the node controller's. The work is

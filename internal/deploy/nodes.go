@@ -26,13 +26,23 @@ func (u *Uninstaller) cleanNodes(ctx context.Context, set *appsv1.DaemonSet) err
 	if err := u.Client.ensureNamespace(ctx); err != nil {
 		return err
 	}
-	if set.UID == "" {
-		_, err := u.Client.Kube.AppsV1().DaemonSets(Namespace).Create(ctx, set, metav1.CreateOptions{FieldManager: Manager})
-		if err != nil && !apierrors.IsAlreadyExists(err) {
+	if set != nil {
+		if err := u.Client.replace(ctx, set); err != nil {
 			return fmt.Errorf("making DaemonSet %s: %w", cleaner, err)
 		}
 	}
 	return u.waitForNodes(ctx)
+}
+
+// replace makes a DaemonSet in the place of one that may be there.
+func (c *Client) replace(ctx context.Context, set *appsv1.DaemonSet) error {
+	sets := c.Kube.AppsV1().DaemonSets(set.Namespace)
+	err := sets.Delete(ctx, set.Name, metav1.DeleteOptions{PropagationPolicy: new(metav1.DeletePropagationBackground)})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return err
+	}
+	_, err = sets.Create(ctx, set, metav1.CreateOptions{FieldManager: Manager})
+	return err
 }
 
 // endControllers deletes the DaemonSet of the node controllers and waits until none
@@ -136,7 +146,7 @@ func (u *Uninstaller) waitForNodes(ctx context.Context) error {
 		p.say("left as they are:%s\n  way out: when they are back, run \"ambientctl uninstall --nodes\", or reboot them and remove the CNI plugin's files", text)
 		return u.Client.giveUp(ctx, left)
 	}
-	return fmt.Errorf("after %v these nodes are not clean:%s\nEverything that is needed to go on stays: the same command goes on when they are back; with --force they are left as they are", u.Timeout, text)
+	return fmt.Errorf("after %v these nodes are not clean:%s\nEverything that is needed to go on stays, and the same command goes on. With --force these nodes are left as they are", u.Timeout, text)
 }
 
 // unclean is a node that the cleanup has not finished.

@@ -95,6 +95,10 @@ func (i *Installer) Plan(ctx context.Context, objects []*unstructured.Unstructur
 		return nil, err
 	}
 	for _, o := range slices.Backward(inOrder(stale)) {
+		if o.GetName() == cleaner {
+			plan = append(Plan{{Remove, o}}, plan...) // it works against what comes
+			continue
+		}
 		plan = append(plan, Step{Remove, o})
 	}
 	return plan, nil
@@ -204,9 +208,9 @@ func (i *Installer) apply(ctx context.Context, o *unstructured.Unstructured, dry
 	return result, readable(err)
 }
 
-// stale are the objects that an earlier install applied and this plan has no more.
-// What runs in the cluster has made carries our label too, but was not applied by
-// Manager.
+// stale are the objects that an earlier install applied and this plan has no more,
+// and what an uninstall that was cut short left at work. What is made by what runs in
+// the cluster carries our label too, but was not applied by Manager.
 func (i *Installer) stale(ctx context.Context, plan Plan) ([]*unstructured.Unstructured, error) {
 	wanted := map[key]bool{}
 	for _, s := range plan {
@@ -217,6 +221,9 @@ func (i *Installer) stale(ctx context.Context, plan Plan) ([]*unstructured.Unstr
 		return nil, err
 	}
 	return slices.DeleteFunc(all, func(o *unstructured.Unstructured) bool {
+		if o.GetKind() == "DaemonSet" && o.GetName() == cleaner {
+			return false
+		}
 		return wanted[keyOf(o)] || o.GetKind() == kindNamespace || o.GetDeletionTimestamp() != nil || !applied(o)
 	}), nil
 }

@@ -35,8 +35,9 @@ type Uninstaller struct {
 	// Nodes has the nodes cleaned also where the cluster has no object of ours.
 	Nodes bool
 	// Objects are those of an install. They say how to run something on a node where
-	// the cluster doesn't.
+	// the cluster doesn't, or, where values were Given, although it does.
 	Objects func() ([]*unstructured.Unstructured, error)
+	Given   bool
 }
 
 // Run uninstalls. It takes things apart in an order that it can be cut short and
@@ -65,7 +66,6 @@ func (u *Uninstaller) Run(ctx context.Context) error {
 	if err := u.letGo(ctx, marked); err != nil {
 		return err
 	}
-	p.say("every captured pod is let go (%s)", since(begun))
 	if err := u.cleanNodes(ctx, set); err != nil {
 		return err
 	}
@@ -112,9 +112,6 @@ func (c *Client) eachPod(ctx context.Context, do func(*corev1.Pod)) error {
 // all pods go. Where none runs there is nobody to wait for.
 func (u *Uninstaller) letGo(ctx context.Context, marked []*corev1.Pod) error {
 	p := printer{u.Out}
-	if len(marked) == 0 {
-		return nil
-	}
 	running, err := u.controllers(ctx)
 	if err != nil || len(running) == 0 {
 		return err
@@ -123,6 +120,7 @@ func (u *Uninstaller) letGo(ctx context.Context, marked []*corev1.Pod) error {
 		return err
 	}
 	p.say("mesh mode is off; %d captured pods are being let go", len(marked))
+	begun := time.Now()
 	wait, cancel := context.WithTimeout(ctx, min(letGoTimeout, u.Timeout))
 	defer cancel()
 	var waitFor []*corev1.Pod
@@ -134,6 +132,9 @@ func (u *Uninstaller) letGo(ctx context.Context, marked []*corev1.Pod) error {
 		waitFor = slices.DeleteFunc(left, func(pod *corev1.Pod) bool { return !running[pod.Spec.NodeName] })
 		return len(waitFor) == 0, nil
 	})
+	if err == nil {
+		p.say("every captured pod is let go (%s)", since(begun))
+	}
 	if err == nil || ctx.Err() != nil {
 		return ctx.Err()
 	}
