@@ -38,6 +38,8 @@ type options struct {
 
 	identities identities
 
+	plugins plugins
+
 	httpAddr  string
 	logLevel  string
 	logFormat string
@@ -60,6 +62,7 @@ func (o *options) serveFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.xdsSocket, "xds-socket", "/run/ambient22/xds.sock", "Unix socket on which xDS and SDS are served")
 	f.UintSliceVar(&o.xdsAllowUID, "xds-allow-uid", []uint{0}, "user id that may connect to the socket (repeatable)")
 	o.identities.flags(f)
+	o.plugins.flags(f)
 	f.StringVar(&o.httpAddr, "http-addr", "127.0.0.1:15014", "address of /healthz, /readyz and /metrics")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", "text", "text or json")

@@ -34,7 +34,7 @@ func serve(ctx context.Context, o *options, logs io.Writer) error {
 	if err := errors.Join(err1, err2, err3, err4, o.checkServe()); err != nil {
 		return err
 	}
-	source, outcome, err := o.source(mesh, log)
+	source, err := o.origin(mesh, log)
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func serve(ctx context.Context, o *options, logs io.Writer) error {
 	controller := agent.New(agent.Config{
 		NodeName: o.mesh.Node, Form: form, Tunnel: tunnel, TunnelPort: o.tunnelPort,
 		Resync: o.resync, PushDelay: o.pushDelay, PushInterval: o.pushInterval,
-		Source: source, Outcome: outcome, Node: node, XDS: server, Log: log, Metrics: agent.NewMetrics(registry),
+		Source: source.follow, Outcome: source.outcome, Node: node, XDS: server, Log: log, Metrics: agent.NewMetrics(registry),
 	})
 	for _, hole := range form.Holes() {
 		log.Warn("open in this profile", "profile", form.Profile.String(), "dialect", form.Dialect.String(), "hole", hole)
@@ -73,6 +73,7 @@ func serve(ctx context.Context, o *options, logs io.Writer) error {
 		func(ctx context.Context) error { return controller.Run(ctx) },
 		func(ctx context.Context) error { return authority.Run(ctx) },
 		func(ctx context.Context) error { return serveXDS(ctx, server, o.xdsSocket) },
+		func(ctx context.Context) error { return o.plugins.serve(ctx, source.arrivals, log) },
 		func(ctx context.Context) error { return serveHTTP(ctx, controller.Handler(registry), o.httpAddr) },
 	)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/ambient22/ambient22/internal/agent"
+	"github.com/ambient22/ambient22/internal/cni"
 	"github.com/ambient22/ambient22/internal/kube"
 	"github.com/ambient22/ambient22/internal/kubeapi"
 	"github.com/ambient22/ambient22/internal/manifest"
@@ -71,21 +72,28 @@ func (o *options) clusterConfig(settings kube.Options, log *slog.Logger) (kubeap
 	}, nil
 }
 
-// source follows the mesh where the flags say it is. outcome, where it is not nil,
-// wants to know what became of it on the node.
-func (o *options) source(settings kube.Options, log *slog.Logger) (source agent.Source, outcome func(*mesh.Capture), err error) {
+// origin is where the mesh comes from, and who wants to know what became of it.
+type origin struct {
+	follow   agent.Source
+	outcome  func(*mesh.Capture) // what became of it on the node; nil for nobody
+	arrivals cni.Controller      // who knows pods that come; nil for nobody
+}
+
+// origin follows the mesh where the flags say it is.
+func (o *options) origin(settings kube.Options, log *slog.Logger) (origin, error) {
 	if !o.mesh.Cluster {
-		return func(ctx context.Context, deliver func(*mesh.Snapshot, error)) error {
+		return origin{follow: func(ctx context.Context, deliver func(*mesh.Snapshot, error)) error {
 			return manifest.Watch(ctx, o.mesh.Manifests, settings, deliver)
-		}, nil, nil
+		}}, nil
 	}
 	klog.SetSlogLogger(log) // client-go has log lines of its own
 	config, err := o.clusterConfig(settings, log)
 	if err != nil {
-		return nil, nil, err
+		return origin{}, err
 	}
-	followed := kubeapi.New(config)
-	return followed.Run, followed.Captured, nil
+	config.State = o.plugins.write(log)
+	source := kubeapi.New(config)
+	return origin{source.Run, source.Captured, source}, nil
 }
 
 // load reads the mesh once.

@@ -64,11 +64,14 @@ func WriteState(path string, s State) error {
 	return nil
 }
 
+// PartEnding begins the ending of files that are being written. No container runtime
+// looks for such a one.
+const PartEnding = ".ambient22-part-"
+
 // WriteFile writes a file beside path and renames it to path: who reads it finds
 // the old content or the new one.
 func WriteFile(path string, content []byte, mode fs.FileMode) error {
-	// The name starts with a dot and has no ending that a runtime looks for.
-	part, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".part-")
+	part, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+PartEnding)
 	if err != nil {
 		return err
 	}
