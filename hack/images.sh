@@ -41,17 +41,20 @@ unpack() {
   printf '%s\n' $versions >"$into/usr/share/doc/packages"
 }
 
-command -v apt-get >/dev/null && command -v dpkg >/dev/null || die "the image's iptables comes from Debian's packages: apt-get and dpkg are needed"
+for program in apt-get apt-cache dpkg; do
+  command -v "$program" >/dev/null || die "$program is missing: the iptables in the image comes from Debian's packages"
+done
 versions=$(wanted_versions)
 [[ $(wc -l <<<"$versions") -eq ${#packages[@]} && $versions != *"(none)"* ]] || die "apt does not know all of: ${packages[*]} (try: apt-get update)"
 tree=$cache/$(sha256sum <<<"$versions" | cut -c1-16)
 
 if [[ ! -d $tree ]]; then
   mkdir -p "$cache"
-  part_done=$(mktemp -d "$cache/new-XXXXXX")
-  unpack "$part_done" || { rm -rf "$part_done"; die "fetching Debian's iptables failed"; }
-  chmod 0755 "$part_done"
-  mv -T "$part_done" "$tree"
+  unfinished=$(mktemp -d "$cache/new-XXXXXX")
+  trap 'rm -rf "$unfinished"' EXIT
+  unpack "$unfinished" || die "fetching Debian's iptables failed"
+  # Another run may have been faster; its folder is as good.
+  mv -T "$unfinished" "$tree" 2>/dev/null || [[ -d $tree ]]
 fi
 
 hack/build.sh

@@ -65,6 +65,7 @@ check "go vet" go vet ./...
 check "staticcheck" staticchecked
 check "habits" go run ./hack/verify
 check "golden files" golden
+check "manifests" hack/manifests.sh --check
 check "shellcheck" scripts
 
 [[ ${#failed[@]} -eq 0 ]] || die "failed: ${failed[*]}"
