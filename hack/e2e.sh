@@ -41,7 +41,7 @@ start() {
 }
 
 tests() {
-  hack/cluster.sh run --name "$own_name" -- go tool test2json -t -p hack/cluster/e2e "$scratch/e2e.test" -test.v=test2json -test.timeout=8m |
+  PATH="$PWD/bin:$PATH" hack/cluster.sh run --name "$own_name" -- go tool test2json -t -p hack/cluster/e2e "$scratch/e2e.test" -test.v=test2json -test.timeout=25m |
     "$scratch/testsummary" -total "$scratch/total"
 }
 
