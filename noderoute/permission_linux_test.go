@@ -4,6 +4,7 @@ package noderoute_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"strings"
@@ -99,6 +100,42 @@ func TestPreflightWithoutNamespaces(t *testing.T) {
 			t.Errorf("blocking: %s", p)
 		}
 	}
+}
+
+// A container that is not privileged has a read-only /proc/sys, and can be given the
+// kernel's folder somewhere else. In it the thread sees its own namespace.
+func TestSysctlsAreWrittenElsewhere(t *testing.T) {
+	elsewhere := t.TempDir()
+	netnstest.EnterAlone(t, func() {
+		buildPod(t)
+		if err := errors.Join(
+			unix.Mount("/proc/sys", elsewhere, "", unix.MS_BIND, ""),
+			unix.Mount("/proc/sys", "/proc/sys", "", unix.MS_BIND, ""),
+			unix.Mount("", "/proc/sys", "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""),
+		); err != nil {
+			t.Errorf("preparing: %v", err)
+			return
+		}
+		n, err := noderoute.New(noderoute.Options{ProcSys: elsewhere})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer n.Close()
+		config := noderoute.PodConfig{Tunnel: geneve.VXLAN}
+		if problems, err := n.PreflightPod(context.Background(), config); err != nil || len(problems) > 0 {
+			t.Errorf("preflight: %v, %v", problems, err)
+		}
+		if r, err := n.InitPod(context.Background(), config); err != nil || r.SysctlWrites == 0 {
+			t.Errorf("%d settings written, %v", r.SysctlWrites, err)
+		}
+		for _, device := range []string{"pistioin", "pistioout"} {
+			value, err := os.ReadFile("/proc/sys/net/ipv4/conf/" + device + "/rp_filter")
+			if err != nil || string(value) != "0\n" {
+				t.Errorf("%s: rp_filter = %q, %v", device, value, err)
+			}
+		}
+	})
 }
 
 // dropCapability takes a capability from the calling thread.
