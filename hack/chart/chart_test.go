@@ -26,7 +26,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ambient22/ambient22/hack/chart"
+	"github.com/ambient22/ambient22/internal/csr"
 	"github.com/ambient22/ambient22/internal/kubeapi"
+	"github.com/ambient22/ambient22/internal/signer"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -41,7 +43,7 @@ func forms() map[string][]string {
 		"embedded":   {"engine=embedded"},
 		"ca":         {"identities=ca"},
 		"csr":        {"identities=csr"},
-		"cni":        {"cni.enabled=true"},
+		"no cni":     {"cni.enabled=false"},
 		"namespace":  {"createNamespace=true"},
 		"upstream":   {"dialect=upstream", "proxyImage.repository=envoyproxy/envoy", "proxyImage.tag=v1.30.11"},
 		"everywhere": {"engine=embedded", "dialect=upstream", "profile=hardened", "meshMode=on", "dnsCapture=true"},
@@ -194,7 +196,7 @@ func TestNoContainerHasMoreThanItNeeds(t *testing.T) {
 }
 
 func TestRulesAreThoseOfThePrograms(t *testing.T) {
-	for _, identities := range []string{"ca"} {
+	for _, identities := range []string{"ca", "csr"} {
 		manifest := render(t, "identities="+identities).Manifest
 		for name, want := range rules(identities) {
 			if diff := cmp.Diff(want, rulesOf(t, manifest, name)); diff != "" {
@@ -227,6 +229,16 @@ func rules(identities string) map[string][]rbacv1.PolicyRule {
 	out := map[string][]rbacv1.PolicyRule{
 		"cluster/ambient22-node": kubeapi.ClusterRules(),
 		"ambient22-node":         kubeapi.NamespaceRules("ambient22-config"),
+		// Without a signer these roles are not there.
+		"cluster/ambient22-signer": nil,
+		"ambient22-signer":         nil,
+	}
+	if identities == "csr" {
+		add := func(role string, rules []rbacv1.PolicyRule) { out[role] = append(out[role], rules...) }
+		add("cluster/ambient22-node", csr.ClusterRules())
+		add("ambient22-node", csr.NamespaceRules(csr.DefaultBundle))
+		add("cluster/ambient22-signer", signer.ClusterRules())
+		add("ambient22-signer", signer.NamespaceRules(signer.DefaultSecret, csr.DefaultBundle, signer.DefaultLease))
 	}
 	return out
 }
