@@ -6,7 +6,6 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -51,10 +50,8 @@ func (c *crowd) namespace(accounts int) {
 		c.t.Fatal(err)
 	}
 	c.t.Cleanup(func() {
-		// No kubelet ends these pods, so this must be now.
-		err1 := c.CoreV1().Pods(c.ns).DeleteCollection(context.Background(), metav1.DeleteOptions{GracePeriodSeconds: new(int64)}, metav1.ListOptions{})
-		_, err2 := kubectl(context.Background(), "", "delete", "namespace", c.ns, "--timeout=90s")
-		if err := errors.Join(err1, err2); err != nil {
+		c.endPods()
+		if _, err := kubectl(context.Background(), "", "delete", "namespace", c.ns, "--timeout=180s"); err != nil {
 			c.t.Error(err)
 		}
 	})
@@ -62,6 +59,23 @@ func (c *crowd) namespace(accounts int) {
 		_, err := c.CoreV1().ServiceAccounts(c.ns).Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: account(i)}}, metav1.CreateOptions{})
 		return err
 	})
+}
+
+// endPods deletes the pods at once: no kubelet ends them. It asks until there are
+// none, because the API server gives up on a request after a minute.
+func (c *crowd) endPods() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	for {
+		err := c.CoreV1().Pods(c.ns).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: new(int64)}, metav1.ListOptions{})
+		if err == nil {
+			return
+		}
+		if ctx.Err() != nil {
+			c.t.Errorf("deleting the pods: %v", err)
+			return
+		}
+	}
 }
 
 // join labels the namespace, so that its pods take part.
