@@ -78,11 +78,20 @@ func (c *Conn) apply(ch Change) error {
 		return c.remote(ch.Device, ch.Index)
 	case OpDelAddr, OpAddAddr:
 		return c.address(ch.Op, ch.Addr, ch.Index)
+	case OpUp:
+		err := c.one(func(b *nlbatch.Batch) {
+			b.Begin(unix.RTM_NEWLINK, 0, ifInfoMsg(ch.Index, unix.IFF_UP, unix.IFF_UP))
+		})
+		if err != nil {
+			return err
+		}
+		return c.neighbours(ch.Device, ch.Index)
 	}
 	return c.one(func(b *nlbatch.Batch) {
 		switch ch.Op {
-		case OpUp:
-			b.Begin(unix.RTM_NEWLINK, 0, ifInfoMsg(ch.Index, unix.IFF_UP, unix.IFF_UP))
+		case OpMAC:
+			b.Begin(unix.RTM_NEWLINK, 0, ifInfoMsg(ch.Index, 0, 0))
+			b.Bytes(unix.IFLA_ADDRESS, ch.Device.MAC[:])
 		case OpQueue:
 			b.Begin(unix.RTM_NEWLINK, 0, ifInfoMsg(ch.Index, 0, 0))
 			b.Uint32(unix.IFLA_TXQLEN, ch.Device.TxQueueLen)
@@ -101,6 +110,9 @@ func (c *Conn) create(d Device) error {
 		if d.MTU != 0 {
 			b.Uint32(unix.IFLA_MTU, uint32(d.MTU))
 		}
+		if d.MAC != (MAC{}) {
+			b.Bytes(unix.IFLA_ADDRESS, d.MAC[:])
+		}
 		linkInfo(b, d, true)
 	})
 	switch {
@@ -111,6 +123,9 @@ func (c *Conn) create(d Device) error {
 	case err != nil:
 		return err
 	}
+	if !d.Addr.IsValid() {
+		return nil
+	}
 	links, err := c.List(d.Name)
 	if err != nil {
 		return err
@@ -118,7 +133,10 @@ func (c *Conn) create(d Device) error {
 	if len(links) == 0 {
 		return unix.ENODEV
 	}
-	return c.address(OpAddAddr, d.address(), links[0].Index)
+	if err := c.address(OpAddAddr, d.address(), links[0].Index); err != nil {
+		return err
+	}
+	return c.neighbours(d, links[0].Index)
 }
 
 // linkInfo nests the kind and its parameters. A change in place may not even
@@ -154,30 +172,52 @@ func linkInfo(b *nlbatch.Batch, d Device, create bool) {
 }
 
 // remote points a tunnel elsewhere and forgets the far end's hardware address:
-// the new far end has another, and packets to the old one would be dropped
-// until the kernel noticed by itself.
+// the new far end may have another, and packets to the old one would be dropped
+// until the kernel noticed by itself. Both is one message to the kernel, so that
+// hardly a packet comes in between.
 func (c *Conn) remote(d Device, index int) error {
-	err := c.one(func(b *nlbatch.Batch) {
-		b.Begin(unix.RTM_NEWLINK, 0, ifInfoMsg(index, 0, 0))
-		linkInfo(b, d, false)
-	})
-	if err != nil {
-		return err
-	}
-	for _, n := range d.neighbours() {
-		err := c.one(func(b *nlbatch.Batch) {
-			p := make([]byte, unix.SizeofNdMsg)
-			p[0] = unix.AF_INET
-			binary.NativeEndian.PutUint32(p[4:], uint32(index))
-			b.Begin(unix.RTM_DELNEIGH, 0, p)
+	var b nlbatch.Batch
+	b.Begin(unix.RTM_NEWLINK, 0, ifInfoMsg(index, 0, 0))
+	linkInfo(&b, d, false)
+	if d.Far == (MAC{}) {
+		for _, n := range d.neighbours() {
+			b.Begin(unix.RTM_DELNEIGH, 0, ndMsg(index, 0))
 			ip := n.As4()
 			b.Bytes(unix.NDA_DST, ip[:])
-		})
-		if err = ignoring(err, unix.ENOENT); err != nil {
-			return fmt.Errorf("forgetting neighbour %s: %w", n, err)
 		}
 	}
-	return nil
+	c.Writes += b.Len()
+	failures, err := c.nl.Send(&b)
+	for _, f := range failures {
+		if f.Index == 0 || !errors.Is(f.Err, unix.ENOENT) {
+			err = errors.Join(err, f.Err)
+		}
+	}
+	return err
+}
+
+// neighbours puts down the far end's hardware address for good, where it is known.
+func (c *Conn) neighbours(d Device, index int) error {
+	if d.Far == (MAC{}) {
+		return nil
+	}
+	return c.one(func(b *nlbatch.Batch) {
+		for _, n := range d.neighbours() {
+			b.Begin(unix.RTM_NEWNEIGH, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, ndMsg(index, unix.NUD_PERMANENT))
+			ip := n.As4()
+			b.Bytes(unix.NDA_DST, ip[:])
+			b.Bytes(unix.NDA_LLADDR, d.Far[:])
+		}
+	})
+}
+
+// ndMsg is struct ndmsg.
+func ndMsg(index int, state uint16) []byte {
+	p := make([]byte, unix.SizeofNdMsg)
+	p[0] = unix.AF_INET
+	binary.NativeEndian.PutUint32(p[4:], uint32(index))
+	binary.NativeEndian.PutUint16(p[8:], state)
+	return p
 }
 
 func (c *Conn) address(op Op, a Address, index int) error {

@@ -4,6 +4,7 @@ package geneve
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 )
 
@@ -65,12 +66,18 @@ type Device struct {
 	Remote netip.Addr
 	// Port is the UDP destination port.
 	Port uint16
-	// Addr is the device's own address with the length of its network.
+	// Addr is the device's own address with the length of its network; a device
+	// that only hears has none.
 	Addr netip.Prefix
 	// Broadcast puts the network's broadcast address beside Addr.
 	Broadcast bool
 	// TxQueueLen is the transmit queue length in packets.
 	TxQueueLen uint32
+	// MAC is the device's hardware address; the zero MAC leaves it to the kernel.
+	MAC MAC
+	// Far is the hardware address of the other end, for a device that must not
+	// ask for it; the zero MAC has it ask.
+	Far MAC
 	// MTU in bytes; 0 leaves it to the kernel, which knows better for Geneve:
 	// it takes Overhead off the MTU of the device that leads to Remote. For
 	// VXLAN it does so only if the tunnel is bound to a device, and a bound
@@ -80,7 +87,10 @@ type Device struct {
 
 // String words the device as iproute2 would create it.
 func (d Device) String() string {
-	s := fmt.Sprintf("%s %s id %d remote %s dstport %d addr %s", d.Name, d.Kind, d.VNI, d.Remote, d.Port, d.Addr)
+	s := fmt.Sprintf("%s %s id %d remote %s dstport %d", d.Name, d.Kind, d.VNI, d.Remote, d.Port)
+	if d.Addr.IsValid() {
+		s += fmt.Sprintf(" addr %s", d.Addr)
+	}
 	if d.Broadcast {
 		s += fmt.Sprintf(" brd %s", broadcast(d.Addr))
 	}
@@ -90,6 +100,18 @@ func (d Device) String() string {
 	}
 	return s
 }
+
+// MAC is an Ethernet address.
+type MAC [6]byte
+
+// MACOf is a hardware address of one's own making for a device with this address.
+func MACOf(ip netip.Addr) MAC {
+	b := ip.As4()
+	return MAC{2, 0, b[0], b[1], b[2], b[3]} // 2: locally administered
+}
+
+// String writes it as iproute2 does.
+func (m MAC) String() string { return net.HardwareAddr(m[:]).String() }
 
 // broadcast is the last address of an IPv4 network.
 func broadcast(p netip.Prefix) netip.Addr {
@@ -116,6 +138,7 @@ type Link struct {
 	MTU        int
 	TxQueueLen uint32
 	Addrs      []Address // IPv4
+	MAC        MAC
 
 	// Of tunnels only.
 	VNI      uint32

@@ -21,6 +21,7 @@ const (
 	OpDelAddr           // take an address off it
 	OpAddAddr           // give it its address
 	OpUp                // bring it up
+	OpMAC               // give it its hardware address
 )
 
 // Change is one step towards the devices that should be there.
@@ -50,6 +51,8 @@ func (c Change) String() string {
 		return fmt.Sprintf("ip addr add %s dev %s", c.Addr.Prefix, c.Device.Name)
 	case OpUp:
 		return fmt.Sprintf("ip link set %s up", c.Device.Name)
+	case OpMAC:
+		return fmt.Sprintf("ip link set %s address %s", c.Device.Name, c.Device.MAC)
 	}
 	return fmt.Sprintf("op(%d) %s", c.Op, c.Device.Name)
 }
@@ -117,6 +120,9 @@ func inPlace(d Device, l Link) []Change {
 	if l.Remote != d.Remote || l.TTL != 0 {
 		add(OpRemote, Address{})
 	}
+	if d.MAC != (MAC{}) && l.MAC != d.MAC {
+		add(OpMAC, Address{})
+	}
 	if l.TxQueueLen != d.TxQueueLen {
 		add(OpQueue, Address{})
 	}
@@ -129,7 +135,7 @@ func inPlace(d Device, l Link) []Change {
 			add(OpDelAddr, a)
 		}
 	}
-	if !slices.Contains(l.Addrs, wanted) {
+	if d.Addr.IsValid() && !slices.Contains(l.Addrs, wanted) {
 		add(OpAddAddr, wanted)
 	}
 	if !l.Up {
@@ -150,6 +156,9 @@ func (d Device) address() Address {
 // far end whose hardware address changes with the remote.
 func (d Device) neighbours() []netip.Addr {
 	var out []netip.Addr
+	if !d.Addr.IsValid() {
+		return nil
+	}
 	last := broadcast(d.Addr)
 	for a := d.Addr.Masked().Addr().Next(); a.Less(last); a = a.Next() {
 		if a != d.Addr.Addr() {

@@ -107,6 +107,10 @@ func readLink(p []byte) Link {
 		switch a.Type {
 		case unix.IFLA_IFNAME:
 			l.Name = a.String()
+		case unix.IFLA_ADDRESS:
+			if len(a.Value) == len(l.MAC) {
+				l.MAC = MAC(a.Value)
+			}
 		case unix.IFLA_MTU:
 			l.MTU = int(a.Uint32())
 		case unix.IFLA_TXQLEN:

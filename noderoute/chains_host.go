@@ -17,17 +17,16 @@ func hostNAT(c HostConfig) Table {
 	return jumped("nat", Chain{"PREROUTING", pre}, Chain{"POSTROUTING", []string{keep}})
 }
 
-// hostMangle decides what is captured (listing 01). draining, if it has a veth,
-// is a ztunnel that is being replaced: its packets stay as little captured as
-// those of the new one while the tunnels are turned over.
-func hostMangle(c HostConfig, z, draining Ztunnel) Table {
+// hostMangle decides what is captured (listing 01). The packets of ztunnels that
+// drain are as little captured as those of the active one.
+func hostMangle(c HostConfig, z Ztunnel, drains []Drain) Table {
 	save := []string{saveMark(ConnSkipMark, ConnSkipMask), saveMark(ProxyMark, ProxyMask)}
 	skip := fmt.Sprintf("-s %s/32 -j MARK --set-xmark %s", c.HostIP, mask(ConnSkipMark, c.ownPacketMask()))
 	return jumped("mangle",
-		Chain{"PREROUTING", captureRules(c, z, draining)},
+		Chain{"PREROUTING", append(drainRules(c, drains), captureRules(c, z)...)},
 		Chain{"INPUT", save},
 		Chain{"FORWARD", save},
-		Chain{"OUTPUT", []string{skip}},
+		Chain{"OUTPUT", append([]string{skip}, drainOutput(drains)...)},
 		Chain{"POSTROUTING", nil},
 	)
 }
@@ -44,14 +43,14 @@ func (c HostConfig) ownPacketMask() uint32 {
 	return 0xffffffff
 }
 
-func captureRules(c HostConfig, z, draining Ztunnel) []string {
+func captureRules(c HostConfig, z Ztunnel) []string {
 	set := func(match string, mark, bits uint32) string {
 		return fmt.Sprintf("%s -j MARK --set-xmark %s", match, mask(mark, bits))
 	}
 	in := func(dev string) string { return "-i " + dev }
 	skipped := fmt.Sprintf("-m mark --mark %s -j RETURN", mask(SkipMark, SkipMask))
 
-	rules := []string{
+	return []string{
 		// What came out of a tunnel is not captured again.
 		set(in(DeviceInbound), SkipMark, SkipMask),
 		in(DeviceInbound) + " -j RETURN",
@@ -62,17 +61,6 @@ func captureRules(c HostConfig, z, draining Ztunnel) []string {
 		// The answer of a skipped connection is skipped too.
 		set("-m connmark --mark "+mask(ConnSkipMark, ConnSkipMask), SkipMark, SkipMask),
 		skipped,
-	}
-	if draining.Veth != "" {
-		// The veth that is about to go first, so that the next rule, which
-		// speaks of all veths but the new one, does not take its packets.
-		rules = append(rules,
-			set(fmt.Sprintf("! -s %s/32 -i %s", draining.IP, draining.Veth), ProxyMark, ProxyMask),
-			fmt.Sprintf("-i %s %s", draining.Veth, skipped),
-			set(in(draining.Veth), ConnSkipMark, ConnSkipMask),
-			skipped)
-	}
-	return append(rules,
 		// The answer to what ztunnel sent with a pod's address goes to ztunnel.
 		set(fmt.Sprintf("! -i %s -m connmark --mark %s", z.Veth, mask(ProxyMark, ProxyMask)), ProxyReturnMark, ProxyReturnMask),
 		fmt.Sprintf("-m mark --mark %s -j RETURN", mask(ProxyReturnMark, ProxyReturnMask)),
@@ -85,7 +73,7 @@ func captureRules(c HostConfig, z, draining Ztunnel) []string {
 		skipped,
 		// What is left of an enrolled pod's TCP is captured.
 		set("-p tcp -m set --match-set "+SetName+" src", OutboundMark, OutboundMask),
-	)
+	}
 }
 
 // jumped makes a table of own chains, each reached from the first place of the

@@ -21,6 +21,10 @@ type HostConfig struct {
 	// ZtunnelIP is the address of the active ztunnel pod. Its veth is found
 	// from the kernel's route to it.
 	ZtunnelIP netip.Addr
+	// Draining are the other ztunnels that live on this node, the newest first. One
+	// that was active keeps the connections it has for as long as it is named here
+	// and has a route; a node can tell DrainSlots of them apart.
+	Draining []netip.Addr
 	// HostIP is the node's address inside its pod range, or its InternalIP
 	// where it has none. Packets from it are never captured.
 	HostIP netip.Addr

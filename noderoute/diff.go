@@ -38,6 +38,7 @@ type step struct {
 	variant Variant // of the tables; Auto is the one in use
 	rules   []ruleChange
 	routes  []routeChange
+	sweep   *sweep
 }
 
 type sysctlChange struct {
@@ -58,7 +59,7 @@ type routeChange struct {
 
 func (s step) empty() bool {
 	tables := slices.ContainsFunc(s.tables, func(t tableChange) bool { return !t.empty() })
-	return len(s.devices) == 0 && len(s.sysctls) == 0 && s.set.Empty() && !tables && len(s.rules) == 0 && len(s.routes) == 0
+	return len(s.devices) == 0 && len(s.sysctls) == 0 && s.set.Empty() && !tables && len(s.rules) == 0 && len(s.routes) == 0 && s.sweep == nil
 }
 
 func (s step) lines() []string {
@@ -84,6 +85,9 @@ func (s step) lines() []string {
 	for _, r := range s.routes {
 		out = append(out, fmt.Sprintf("ip route %s table %d %s", addOrDel(r.del), r.Table, r.Route))
 	}
+	if s.sweep != nil {
+		out = append(out, s.sweep.String())
+	}
 	return out
 }
 
@@ -97,6 +101,12 @@ func addOrDel(del bool) string {
 // steps orders the way from what is there to the plan. What carries captured
 // packets comes before what captures them, and what is stale goes last; where
 // nothing is wanted at all, capture ends first.
+//
+// Where another ztunnel takes over, every state on the way is one that works:
+// first the rules tell the old one's connections from others while the tunnels
+// still lead there, then those that are open are told from others too, and only
+// then the tunnels turn. What comes through them before goes to the old one and
+// stays there, what comes after to the new one.
 func steps(p Plan, l *listing) Changes {
 	if len(p.Devices) == 0 && len(p.Tables) == 0 {
 		return teardown(p.Side, l)
@@ -107,22 +117,23 @@ func steps(p Plan, l *listing) Changes {
 	c.add(step{devices: d.prepare})
 	c.add(step{sysctls: diffSysctls(p.Sysctls, l)})
 	c.add(step{set: ipset.Changes{Name: d.set.Name, Create: d.set.Create}})
+	c.add(step{rules: d.addSlotRules})
+	c.add(step{routes: d.addSlots})
 	final := step{tables: d.tables}
-	handover := p.handover != nil && len(d.remotes) > 0
-	if handover {
-		// First both ztunnels' packets are left alone, then the tunnels turn,
-		// then the old one is forgotten.
+	if p.handover != nil {
 		c.add(step{tables: []tableChange{diffTable(p.Side, *p.handover, l.tables[p.handover.Name])}})
+		final.tables = afterHandover(p, l)
 	} else {
 		c.add(final)
 	}
+	c.add(step{sweep: p.sweep(l)})
 	c.add(step{routes: d.addStatic})
 	c.add(step{rules: d.addRules})
 	c.add(step{devices: d.remotes})
-	if handover {
-		final.tables = afterHandover(p, l)
+	if p.handover != nil {
 		c.add(final)
 	}
+	c.add(step{sweep: p.release()})
 	// Packets pass the rules of both variants, so the old ones may go as soon as
 	// the new ones stand.
 	c.addElsewhere(p.Side, l)
@@ -131,6 +142,7 @@ func steps(p Plan, l *listing) Changes {
 	c.add(step{set: ipset.Changes{Name: d.set.Name, Delete: d.set.Delete}})
 	c.add(step{routes: d.delRoutes})
 	c.add(step{rules: d.delRules})
+	c.add(step{devices: d.stale})
 	return c
 }
 
@@ -144,22 +156,28 @@ func (c *Changes) add(s step) {
 type parts struct {
 	left               *listing // what is there once prepare is done
 	prepare, remotes   []geneve.Change
+	stale              []geneve.Change
 	set                ipset.Changes
 	tables             []tableChange
 	addStatic, addPods []routeChange
+	addSlots           []routeChange
 	delRoutes          []routeChange
 	addRules, delRules []ruleChange
+	addSlotRules       []ruleChange
 }
 
 func split(p Plan, l *listing) parts {
 	var d parts
 	for _, ch := range geneve.Diff(p.Devices, l.links) {
-		if ch.Op == geneve.OpRemote {
+		switch {
+		// While the tunnels lead to a ztunnel, no other device can hear it.
+		case ch.Op == geneve.OpRemote, ch.Op == geneve.OpCreate && isSlotDevice(ch.Device.Name):
 			d.remotes = append(d.remotes, ch)
-		} else {
+		default:
 			d.prepare = append(d.prepare, ch)
 		}
 	}
+	d.stale = geneve.Removal(unplanned(p, l))
 	l = without(l, d.prepare)
 	d.left = l
 	if p.Set != nil {
@@ -168,17 +186,35 @@ func split(p Plan, l *listing) parts {
 	for _, t := range p.Tables {
 		d.tables = append(d.tables, diffTable(p.Side, t, l.tables[t.Name]))
 	}
-	d.addRules, d.delRules = diffRules(p.Rules, l)
+	addRules, delRules := diffRules(p.Rules, l)
+	d.delRules = delRules
+	for _, r := range addRules {
+		if p.Side == Host && r.Mask == DrainMask {
+			d.addSlotRules = append(d.addSlotRules, r)
+		} else {
+			d.addRules = append(d.addRules, r)
+		}
+	}
 	add, del := diffRoutes(p, l)
 	for _, r := range add {
-		if r.Dev == DeviceInbound && r.Dst.IsSingleIP() {
+		switch {
+		case p.Side == Host && r.Table >= TableDrain:
+			d.addSlots = append(d.addSlots, r)
+		case r.Dev == DeviceInbound && r.Dst.IsSingleIP():
 			d.addPods = append(d.addPods, r)
-		} else {
+		default:
 			d.addStatic = append(d.addStatic, r)
 		}
 	}
 	d.delRoutes = del
 	return d
+}
+
+// unplanned are links with a name of ours that the plan does without.
+func unplanned(p Plan, l *listing) []geneve.Link {
+	return slices.DeleteFunc(slices.Clone(l.links), func(is geneve.Link) bool {
+		return slices.ContainsFunc(p.Devices, func(d geneve.Device) bool { return d.Name == is.Name })
+	})
 }
 
 // without is the listing once the changes to devices were made: a device that

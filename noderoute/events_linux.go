@@ -80,7 +80,7 @@ func (w *watcher) routed(p []byte) bool {
 	if !ok {
 		return false
 	}
-	ours := r.table >= TableInbound && r.table <= TableProxyReturn
+	ours := r.table >= TableInbound && r.table <= tableLast
 	return ours || (r.dst.IsSingleIP() && w.node.interest.target(r.dst.Addr()))
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/ambient22/ambient22/geneve"
 	"github.com/ambient22/ambient22/noderoute/nlbatch"
 	"golang.org/x/sys/unix"
 )
@@ -81,13 +82,18 @@ func (s *session) hostFacts(c HostConfig) (Facts, error) {
 	if err != nil {
 		return Facts{}, err
 	}
-	addrs := []netip.Addr{c.ZtunnelIP}
-	var old netip.Addr
+	f := Facts{MACs: map[string]geneve.MAC{}}
+	var old netip.Addr // whom the tunnels lead to
 	for _, l := range links {
-		if l.Name == DeviceOutbound && l.Remote.Is4() && l.Remote != c.ZtunnelIP {
+		f.MACs[l.Name] = l.MAC
+		if !isSlotDevice(l.Name) && l.Remote.Is4() && l.Remote != c.ZtunnelIP {
 			old = l.Remote
-			addrs = append(addrs, old)
+			f.unturned = f.unturned || l.Name == DeviceInbound // it is turned first
 		}
+	}
+	addrs := slices.Concat([]netip.Addr{c.ZtunnelIP}, c.Draining)
+	if old.IsValid() {
+		addrs = append(addrs, old)
 	}
 	for _, p := range c.Pods {
 		addrs = append(addrs, p.IP)
@@ -98,16 +104,55 @@ func (s *session) hostFacts(c HostConfig) (Facts, error) {
 		return Facts{}, err
 	}
 	s.node.interest.devices(hops)
-	f := Facts{Ztunnel: hops[c.ZtunnelIP], Pods: hops}
-	// Where a pod has its address by now, the old ztunnel is gone.
-	reused := slices.ContainsFunc(c.Pods, func(p Pod) bool { return p.IP == old })
-	if hop := hops[old]; old.IsValid() && hop.own() && !reused {
-		f.Draining = Ztunnel{IP: old, Veth: hop.Dev}
+	f.Ztunnel, f.Pods = hops[c.ZtunnelIP], hops
+	ztunnel := func(a netip.Addr) (Ztunnel, bool) {
+		// Where a pod has its address by now, the old ztunnel is gone.
+		reused := slices.ContainsFunc(c.Pods, func(p Pod) bool { return p.IP == a })
+		hop := hops[a]
+		return Ztunnel{IP: a, Veth: hop.Dev}, a.Is4() && hop.own() && !reused
+	}
+	if z, ok := ztunnel(old); ok {
+		f.Replaced = z
+	}
+	for _, a := range c.Draining {
+		if z, ok := ztunnel(a); ok {
+			f.Draining = append(f.Draining, z)
+		}
+	}
+	if f.slots, err = s.slots(c.Draining); err != nil {
+		return f, err
 	}
 	if f.Ztunnel.Dev != "" {
 		f.Ztunnel.MTU, err = s.mtu(f.Ztunnel.Dev)
 	}
 	return f, err
+}
+
+// slots tells from the kernel who has which slot, and from the state file where
+// somebody has damaged that.
+func (s *session) slots(draining []netip.Addr) (slots, error) {
+	l := &listing{side: Host, known: draining}
+	var err error
+	if l.rules, err = s.listRules(); err != nil {
+		return slots{}, err
+	}
+	for slot := 1; slot <= DrainSlots; slot++ {
+		routes, err := s.listRoutes(slotTable(slot))
+		if err != nil {
+			return slots{}, err
+		}
+		l.routes = append(l.routes, routes...)
+	}
+	have := l.slots()
+	for _, d := range s.state.Drains {
+		if d.Slot < 1 || d.Slot > DrainSlots {
+			continue
+		}
+		if is := &have[d.Slot]; is.owner == (Ztunnel{}) && !is.foreign {
+			is.owner, is.used = Ztunnel{d.IP, d.Veth}, true
+		}
+	}
+	return have, nil
 }
 
 func (s *session) mtu(device string) (int, error) {

@@ -81,7 +81,7 @@ func (i *interest) any() bool {
 
 // device tells whether a device is one of ours, or a veth of the ztunnel or a pod.
 func (i *interest) device(name string) bool {
-	if name == DeviceInbound || name == DeviceOutbound {
+	if name == DeviceInbound || name == DeviceOutbound || isSlotDevice(name) {
 		return true
 	}
 	i.mu.Lock()

@@ -55,6 +55,8 @@ func (s step) kind() Kinds {
 		return Chains
 	case len(s.rules) > 0:
 		return Rules
+	case s.sweep != nil:
+		return 0
 	}
 	return Routes
 }

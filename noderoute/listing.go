@@ -44,17 +44,26 @@ type listedRoute struct {
 // deviceNames are the tunnel devices of a side.
 func deviceNames(s Side) []string {
 	if s == Host {
-		return []string{DeviceInbound, DeviceOutbound}
+		names := []string{DeviceInbound, DeviceOutbound}
+		for slot := 1; slot <= DrainSlots; slot++ {
+			in, out := slotDevices(slot)
+			names = append(names, in, out)
+		}
+		return names
 	}
 	return []string{PodDeviceInbound, PodDeviceOutbound}
 }
 
-// sideRules are the ip rules of a side; they do not depend on anything.
+// sideRules are the ip rules that a side may have.
 func sideRules(s Side) []Rule {
-	if s == Host {
-		return hostRules()
+	if s == InPod {
+		return podRules()
 	}
-	return podRules()
+	rules := hostRules()
+	for slot := 1; slot <= DrainSlots; slot++ {
+		rules = append(rules, slotRules(slot)...)
+	}
+	return rules
 }
 
 // setNames are the sets of a side.
@@ -89,8 +98,45 @@ func (l *listing) ownsRoute(r listedRoute) bool {
 	if l.side == InPod && r.Route == podRoutes(netip.IPv4Unspecified())[0] {
 		return true
 	}
+	if r.Table >= TableDrain {
+		return l.side == Host && l.ownsSlot(r)
+	}
 	toKnown := r.Dst.IsSingleIP() && slices.Contains(l.known, r.Dst.Addr()) && r.Scope == scopeLink
 	return toKnown || (l.side == Host && r.OnLink && slices.Contains(l.known, r.Via))
+}
+
+// ownsSlot tells whether a route in a slot's table is ours: it has the shape of ours,
+// and leads to a ztunnel or is where a rule of ours leads.
+func (l *listing) ownsSlot(r listedRoute) bool {
+	slot := int(r.Table) - TableDrain + 1
+	if r.Route != (Drain{Ztunnel{r.Via, r.Dev}, slot}).route() {
+		return false
+	}
+	return slices.Contains(l.known, r.Via) || slices.ContainsFunc(l.rules, func(o listedRule) bool {
+		return !o.other && slices.Contains(slotRules(slot), o.Rule)
+	})
+}
+
+// slots are the slots as the kernel tells of them.
+func (l *listing) slots() slots {
+	var have slots
+	for slot := 1; slot <= DrainSlots; slot++ {
+		for _, r := range l.rules {
+			if !r.other && slices.Contains(slotRules(slot), r.Rule) {
+				have[slot].used = true
+			}
+		}
+		for _, r := range l.routes {
+			switch {
+			case r.Table != slotTable(slot):
+			case !r.other && l.ownsSlot(r):
+				have[slot].owner, have[slot].used = Ztunnel{r.Via, r.Dev}, true
+			default:
+				have[slot].foreign = true
+			}
+		}
+	}
+	return have
 }
 
 // learn collects the ztunnels that the kernel's state tells of, so that routes

@@ -74,6 +74,16 @@ type Result struct {
 	Refused []*PodError
 	// Warnings are things a person should look at.
 	Warnings []string
+	// Replaced is the ztunnel that another one took over from just now, if it
+	// still lives, and Drained how many open connections stay with it.
+	Replaced netip.Addr
+	Drained  int
+	// Ended tells that a ztunnel does not drain any more, and what it needed was
+	// taken away.
+	Ended bool
+	// Undrained are ztunnels that live and whose connections are given up, because
+	// more drain than the node can tell apart.
+	Undrained []netip.Addr
 
 	// Listings counts the processes that only listed rules, Execs those that
 	// wrote them, NetlinkWrites the netlink messages that changed something,
@@ -195,7 +205,7 @@ func (s *session) hostPlan(c HostConfig) (Plan, *listing, error) {
 	if err != nil {
 		return Plan{}, nil, err
 	}
-	l, err := s.list(p, c.ZtunnelIP)
+	l, err := s.list(p, append([]netip.Addr{c.ZtunnelIP}, c.Draining...)...)
 	return p, l, err
 }
 
@@ -250,7 +260,7 @@ func (s *session) listKernel(p Plan) (*listing, error) {
 	if l.rules, err = s.listRules(); err != nil {
 		return nil, err
 	}
-	for table := uint32(TableInbound); table <= TableProxyReturn; table++ {
+	for table := uint32(TableInbound); table <= tableLast; table++ {
 		routes, err := s.listRoutes(table)
 		if err != nil {
 			return nil, err
@@ -271,14 +281,18 @@ func possible(p Plan, l *listing) (Changes, error) {
 // settle refuses to work around others, applies the difference, and undoes a
 // first install that fails.
 func (s *session) settle(p Plan, l *listing) error {
-	s.result.Refused = p.Refused
+	s.result.Refused, s.result.Undrained = p.Refused, p.over
 	changes, err := possible(p, l)
 	if err != nil {
 		return err
 	}
 	first := l.empty()
+	if err := s.rememberDrains(p.Drains); err != nil {
+		return err
+	}
 	err = s.apply(p.Side, changes, l)
 	if err == nil {
+		s.result.Ended = len(p.ending) > 0
 		return s.releaseSysctls(unwanted(p))
 	}
 	if !first {
@@ -357,6 +371,9 @@ func (s *session) applyStep(side Side, st step, l *listing) error {
 			return err
 		}
 		return s.restoreTables(t, st.tables)
+	}
+	if st.sweep != nil {
+		return s.sweep(st.sweep)
 	}
 	if err := s.writeRules(st.rules); err != nil {
 		return err

@@ -26,10 +26,19 @@ type Plan struct {
 	// Refused are the pods that were left out.
 	Refused []*PodError
 
-	// draining is the ztunnel that is being replaced, while it still exists.
-	draining Ztunnel
-	// handover is the mangle table for the moment in which both ztunnels are
-	// at work; nil where there is no draining one.
+	// Drains are the ztunnels that still have connections of before.
+	Drains []Drain
+
+	// switches tells that the tunnels lead to another ztunnel than they are to;
+	// begins is that one, if it has to drain; ending are slots that are to be
+	// given up.
+	switches bool
+	begins   Drain
+	ending   []Drain
+	over     []netip.Addr
+	host     netip.Addr
+	// handover is the mangle table while the tunnels are turned over; nil where
+	// it is no other than before or after.
 	handover *Table
 }
 
@@ -178,7 +187,7 @@ func (p Plan) String() string {
 		section("iptables -t "+t.Name, t.lines())
 	}
 	section("ip rule", words(p.Rules))
-	for table := uint32(TableInbound); table <= TableProxyReturn; table++ {
+	for table := uint32(TableInbound); table <= tableLast; table++ {
 		routes := slices.DeleteFunc(slices.Clone(p.Routes), func(r Route) bool { return r.Table != table })
 		section(fmt.Sprintf("ip route show table %d", table), words(routes))
 	}

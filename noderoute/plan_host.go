@@ -18,9 +18,18 @@ import (
 type Facts struct {
 	// Ztunnel is the route to the ztunnel pod.
 	Ztunnel Hop
-	// Draining is the ztunnel that the node is programmed for at present, if
-	// it is another one than the configuration names and its veth still exists.
-	Draining Ztunnel
+	// Replaced is the ztunnel that the tunnels lead to at present, if it is
+	// another one than the configuration names and its veth still exists.
+	Replaced Ztunnel
+	// Draining are the ztunnels that may drain and whose veths exist, the newest
+	// first.
+	Draining []Ztunnel
+	// MACs are the tunnel devices' hardware addresses.
+	MACs map[string]geneve.MAC
+
+	// unturned tells that both tunnels still lead to the one that is replaced.
+	unturned bool
+	slots    slots
 	// Pods are the routes to the pods, by address.
 	Pods map[netip.Addr]Hop
 }
@@ -53,20 +62,59 @@ func PlanHost(c HostConfig, f Facts) (Plan, error) {
 	z := Ztunnel{IP: c.ZtunnelIP, Veth: f.Ztunnel.Dev}
 	p := Plan{
 		Side:    Host,
-		Devices: hostDevices(c, f.Ztunnel.MTU),
 		Sysctls: hostSysctls(z.Veth),
 		Set:     &ipset.Set{Name: SetName},
-		Tables:  []Table{hostNAT(c), hostMangle(c, z, Ztunnel{})},
 		Rules:   hostRules(),
 		Routes:  hostRoutes(z),
 	}
-	if f.Draining.Veth != "" && f.Draining.Veth != z.Veth && checkDevice(f.Draining.Veth) == nil {
-		p.draining = f.Draining
-		both := hostMangle(c, z, f.Draining)
-		p.handover = &both
-	}
+	p.host = c.HostIP
+	p.drain(c, f, z)
+	p.Devices = drainDevices(hostDevices(c, f.Ztunnel.MTU), p.Drains, f.MACs)
+	p.Tables = []Table{hostNAT(c), hostMangle(c, z, p.Drains)}
 	p.enrol(c, f)
 	return p, nil
+}
+
+// drain adds what the ztunnels need that are not active any more.
+func (p *Plan) drain(c HostConfig, f Facts, z Ztunnel) {
+	usable := func(old Ztunnel) bool {
+		return old.Veth != "" && old.Veth != z.Veth && old.IP != z.IP && checkDevice(old.Veth) == nil
+	}
+	var live []Ztunnel
+	for _, old := range f.Draining {
+		if usable(old) && !slices.Contains(live, old) {
+			live = append(live, old)
+		}
+	}
+	replaced := f.Replaced
+	if p.switches = usable(replaced); !p.switches || !f.unturned {
+		replaced = Ztunnel{} // its connections were told from others already
+	}
+	places := place(live, replaced, f.slots)
+	p.Drains, p.begins, p.ending, p.over = places.drains, places.begins, places.ending, places.over
+	for _, d := range p.Drains {
+		p.Rules = append(p.Rules, slotRules(d.Slot)...)
+		p.Routes = append(p.Routes, d.route())
+		p.Sysctls = append(p.Sysctls, vethSysctls(d.Veth)...)
+	}
+	if !p.switches {
+		return
+	}
+	// Until the tunnels are turned, nobody may lose its rules: neither the one that
+	// they lead to nor one that is active again.
+	during := slices.Clone(p.Drains)
+	for _, d := range p.ending {
+		if d.Slot != p.begins.Slot && d.Veth != "" {
+			during = append(during, d)
+		}
+	}
+	if !slices.ContainsFunc(during, func(d Drain) bool { return d.Ztunnel == f.Replaced }) {
+		during = append(during, Drain{Ztunnel: f.Replaced})
+	}
+	if len(during) > len(p.Drains) {
+		both := hostMangle(c, z, during)
+		p.handover = &both
+	}
 }
 
 // enrol adds each pod's route, set entry and sysctl.
@@ -128,6 +176,8 @@ func hostDevices(c HostConfig, vethMTU int) []geneve.Device {
 	}
 	out := in
 	out.Name, out.VNI, out.Addr = DeviceOutbound, VNIOutbound, outboundHostAddr()
+	in.MAC, _ = fixedMACs(c.Tunnel, in.Addr.Addr(), inboundPodAddr().Addr())
+	out.MAC, _ = fixedMACs(c.Tunnel, out.Addr.Addr(), outboundPodAddr().Addr())
 	return []geneve.Device{in, out}
 }
 
@@ -153,6 +203,11 @@ func hostSysctls(veth string) []Sysctl {
 		out = append(out, Sysctl{d, acceptLocal, "1"})
 	}
 	return out
+}
+
+// vethSysctls are those of them for the veth of a ztunnel that drains.
+func vethSysctls(veth string) []Sysctl {
+	return []Sysctl{{veth, "rp_filter", "0"}, {veth, acceptLocal, "1"}}
 }
 
 // hostRules are those of listing 02.

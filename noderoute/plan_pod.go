@@ -63,6 +63,8 @@ func podDevices(c PodConfig, f PodFacts) []geneve.Device {
 	}
 	out := in
 	out.Name, out.VNI, out.Addr = PodDeviceOutbound, VNIOutbound, outboundPodAddr()
+	in.MAC, in.Far = fixedMACs(c.Tunnel, in.Addr.Addr(), inboundHostAddr().Addr())
+	out.MAC, out.Far = fixedMACs(c.Tunnel, out.Addr.Addr(), outboundHostAddr().Addr())
 	return []geneve.Device{in, out}
 }
 

@@ -4,6 +4,7 @@ package noderoute
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ambient22/ambient22/geneve"
@@ -79,7 +80,9 @@ func obstacles(p Plan, l *listing) []Problem {
 		}
 	}
 	for _, r := range l.routes {
-		if !l.ownsRoute(r) {
+		// A slot's table is passed over where it is not needed, see place.
+		needed := r.Table < TableDrain || slices.ContainsFunc(p.Drains, func(d Drain) bool { return d.table() == r.Table })
+		if needed && !l.ownsRoute(r) {
 			out = append(out, Problem{
 				What:     fmt.Sprintf("somebody else's route is in table %d", r.Table),
 				Where:    fmt.Sprintf("ip route show table %d: %s", r.Table, r.Route),

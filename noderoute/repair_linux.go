@@ -2,7 +2,10 @@
 
 package noderoute
 
-import "context"
+import (
+	"context"
+	"net/netip"
+)
 
 // Repair is Apply for a node that Apply has programmed for this configuration,
 // after something happened to these kinds of things. It changes what differs. The
@@ -23,11 +26,13 @@ func (n *Node) Repair(ctx context.Context, c HostConfig, kinds Kinds) (Result, e
 			return err
 		}
 		var l *listing
-		if kinds&Chains != 0 || p.handover != nil {
-			l, err = s.list(p, c.ZtunnelIP)
+		known := append([]netip.Addr{c.ZtunnelIP}, c.Draining...)
+		// Where a ztunnel begins or ends to drain, the rules differ for sure.
+		if kinds&Chains != 0 || p.switches || len(p.ending) > 0 {
+			l, err = s.list(p, known...)
 		} else if l, err = s.listKernel(p); err == nil {
 			l.tables = asPlanned(p.Tables)
-			l.learn(c.ZtunnelIP)
+			l.learn(known...)
 		}
 		if err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 )
@@ -34,6 +35,10 @@ type state struct {
 	// were changed first.
 	Sysctls []sysctlOrigin `json:"sysctls,omitempty"`
 
+	// Drains are the ztunnels that drain, in case that somebody damages what the
+	// kernel tells of them.
+	Drains []drainState `json:"drains,omitempty"`
+
 	found  bool              // the file was there, or is written by now
 	places map[[2]string]int // device and key to place in Sysctls
 }
@@ -41,6 +46,12 @@ type state struct {
 type tableOrigin struct {
 	Existed bool     `json:"existed"`
 	Chains  []string `json:"chains,omitempty"` // base chains
+}
+
+type drainState struct {
+	Slot int        `json:"slot"`
+	IP   netip.Addr `json:"ip"`
+	Veth string     `json:"veth"`
 }
 
 type sysctlOrigin struct {

@@ -160,6 +160,7 @@ func (a *Agent) repair(ctx context.Context, kinds noderoute.Kinds, p *pass) (rep
 	start := time.Now()
 	result, err := a.Node.Repair(ctx, p.node.config, kinds)
 	a.drifted(result, p, time.Since(start))
+	a.drained(result, p)
 	p.forgive(result)
 	a.report(result, p, a.snapshot())
 	if err != nil {
@@ -176,6 +177,9 @@ func (a *Agent) repair(ctx context.Context, kinds noderoute.Kinds, p *pass) (rep
 // drifted counts and logs what others had changed, as told by what it took to set
 // it right. Where pods began or ceased to have a route, their part is no drift.
 func (a *Agent) drifted(r noderoute.Result, p *pass, took time.Duration) {
+	if r.Ended || r.Replaced.IsValid() {
+		return // the rules for a ztunnel that was replaced come and go with it
+	}
 	kinds, changes := noderoute.Kinds(0), 0
 	for kind, n := range r.Kinds {
 		if kind&(noderoute.Set|noderoute.Routes|noderoute.Sysctls) != 0 && p.otherRefused(r) {

@@ -22,6 +22,7 @@ type Metrics struct {
 	seconds      prometheus.Histogram
 	writes       *prometheus.CounterVec
 	drift        *prometheus.CounterVec
+	drained      prometheus.Counter
 	enrolled     prometheus.Gauge
 	programmed   prometheus.Gauge
 }
@@ -67,6 +68,10 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "ambient_node_drift_total",
 			Help: "Things of the data path that somebody else had changed, and that were set right, by kind.",
 		}, []string{"kind"}),
+		drained: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "ambient_node_drained_connections_total",
+			Help: "Open connections that stayed with their ztunnel when another one took over.",
+		}),
 		enrolled: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "ambient_node_enrolled_pods",
 			Help: "Pods of this node whose traffic is captured.",
@@ -77,7 +82,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}),
 	}
 	r.MustRegister(m.sourceErrors, m.snapshots, m.coalesced, m.builds, m.resources, m.syncs, m.seconds, m.writes,
-		m.drift, m.enrolled, m.programmed)
+		m.drift, m.drained, m.enrolled, m.programmed)
 	for _, kind := range resourceKinds(&envoyconfig.Resources{}) {
 		m.resources.WithLabelValues(kind.name)
 	}

@@ -127,6 +127,7 @@ func (a *Agent) change(ctx context.Context, config noderoute.HostConfig, p *pass
 	if p.node.ok && reflect.DeepEqual(config, p.node.config) {
 		a.drifted(result, p, time.Since(start))
 	}
+	a.drained(result, p)
 	p.forgive(result)
 	return result, err
 }
@@ -175,6 +176,22 @@ func (a *Agent) report(r noderoute.Result, p *pass, s *mesh.Snapshot) {
 	}
 }
 
+// drained counts and logs what came of the connections of ztunnels that were
+// replaced.
+func (a *Agent) drained(r noderoute.Result, p *pass) {
+	if r.Replaced.IsValid() {
+		a.Metrics.drained.Add(float64(r.Drained))
+		a.Log.Info("another ztunnel took over; open connections stay with the one before", "before", r.Replaced, "connections", r.Drained)
+	}
+	if r.Ended {
+		a.Log.Info("a ztunnel has no connections any more")
+	}
+	if len(r.Undrained) > 0 && !slices.Equal(r.Undrained, p.undrained) {
+		a.Log.Warn("too many ztunnels have connections of before; those of the oldest are given up", "at_most", noderoute.DrainSlots, "given_up", r.Undrained)
+	}
+	p.undrained = r.Undrained
+}
+
 // podName is the name of a pod as people write it.
 func podName(s *mesh.Snapshot, uid string) string {
 	for i := range s.Workloads {
@@ -212,15 +229,16 @@ func podChanges(old, now []noderoute.Pod) (add, remove []noderoute.Pod) {
 	return add, remove
 }
 
-// HostConfig is what the node needs to know of the snapshot: the active
-// ztunnel's address, the host's, and the pods to capture.
+// HostConfig is what the node needs to know of the snapshot: the addresses of the
+// active ztunnel, of others that may have connections, and of the host, and the pods
+// to capture.
 func HostConfig(s *mesh.Snapshot, node string, ztunnel *mesh.Workload) (noderoute.HostConfig, error) {
 	host, err := s.HostIP(node)
 	if err != nil {
 		return noderoute.HostConfig{}, err
 	}
 	return noderoute.HostConfig{
-		ZtunnelIP: ztunnel.IP, HostIP: host, DNSCapture: ztunnel.DNSCapture, Pods: enrolled(s, node),
+		ZtunnelIP: ztunnel.IP, Draining: s.OtherZtunnels(node), HostIP: host, DNSCapture: ztunnel.DNSCapture, Pods: enrolled(s, node),
 	}, nil
 }
 

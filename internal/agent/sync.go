@@ -5,6 +5,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/ambient22/ambient22/envoyconfig"
@@ -25,6 +26,7 @@ type pass struct {
 	installed bool // this run has put the data path on the node, or found none wanted
 	check     bool // compare the whole node, not only its pods
 	node      programmed
+	undrained []netip.Addr  // ztunnels whose connections were given up: logged once
 	failure   error         // what came of the last attempt
 	failures  int           // so many in a row
 	told      *mesh.Capture // what was handed out last

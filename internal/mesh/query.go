@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // Node finds a node by name, nil where the mesh has none of that name.
@@ -33,6 +34,31 @@ func (s *Snapshot) ActiveZtunnel(node string) *Workload {
 		}
 	}
 	return active
+}
+
+// OtherZtunnels are the addresses of a node's ztunnels besides the active one, the
+// newest first: those that were active may still have connections. They are there
+// until their pods are gone, ready or not.
+func (s *Snapshot) OtherZtunnels(node string) []netip.Addr {
+	active := s.ActiveZtunnel(node)
+	var others []*Workload
+	for i := range s.Workloads {
+		w := &s.Workloads[i]
+		if w.Class == Ztunnel && w.Node == node && !w.HostNetwork && w != active {
+			others = append(others, w)
+		}
+	}
+	slices.SortFunc(others, func(a, b *Workload) int {
+		if newerZtunnel(a, b) {
+			return -1
+		}
+		return 1
+	})
+	var addrs []netip.Addr
+	for _, w := range others {
+		addrs = append(addrs, w.IP)
+	}
+	return addrs
 }
 
 // ProxyID is the node's active ztunnel as workload metadata names it, <pod

@@ -4,10 +4,12 @@ package hosts
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/ambient22/ambient22/internal/lab/netns"
@@ -40,6 +42,30 @@ func (n *Net) Build(ctx context.Context, folder fs.FS) error {
 		}
 	}
 	return n.awaitLinks(ctx)
+}
+
+// AddPod hangs one more pod on a running node. Destroy does not know of it, unless it
+// is in the topology by then.
+func (n *Net) AddPod(ctx context.Context, p topology.Pod) error {
+	n.Topology.Pods = append(n.Topology.Pods, p)
+	if err := n.makeHost(p.Host); err != nil {
+		return err
+	}
+	if err := n.linkPod(&p); err != nil {
+		return err
+	}
+	return n.awaitLinks(ctx)
+}
+
+// RemovePod ends every process in a pod and takes it away.
+func (n *Net) RemovePod(ctx context.Context, host string) error {
+	errs := []error{
+		n.stopAll(ctx, netns.IDs(n.Namespace(host))),
+		netns.Delete(n.Namespace(host)),
+		os.RemoveAll(filepath.Join(etcNetns, n.Namespace(host))),
+	}
+	n.Topology.Pods = slices.DeleteFunc(n.Topology.Pods, func(p topology.Pod) bool { return p.Host == host })
+	return errors.Join(errs...)
 }
 
 func (n *Net) makeDirs() error {
