@@ -7,7 +7,7 @@
 // A certificate is a promise about who is where: it is given only where the
 // identity's service account has a pod on the node that asks. Which node asks is
 // known from the token that the request was made with, which the API server has
-// checked; where pods run is asked of the API server anew for each request. Every
+// checked; where pods run is asked of the API server for each request. Every
 // refusal is a condition on the request that says why, a log line, and a count.
 //
 // Any number of signers may run; one of them leads, the others stand by.

@@ -13,12 +13,23 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// place finds the pod that entitles the requesting node to an identity. Both looks
-// are at what the API server has now and not at a copy: a copy that lags behind
-// would sign for a pod that has gone, or refuse one that has just come. An error
-// says that the look failed, a refusal that there is nothing to see.
+// place finds the pod that entitles the requesting node to an identity. It looks
+// at what the API server has in memory, which costs little and may lag a moment
+// behind, and refuses only after a second look at what is stored. The lag gives
+// nothing away: a node that is served for a pod which has just left it has had that
+// pod's certificate before. An error says that a look failed.
 func place(ctx context.Context, client kubernetes.Interface, asked *Asked) (pod string, refusal *Refusal, err error) {
-	node, err := client.CoreV1().Nodes().Get(ctx, asked.Node, metav1.GetOptions{})
+	const inMemory, stored = "0", ""
+	pod, refusal, err = placeAt(ctx, client, asked, inMemory)
+	if refusal == nil && err == nil {
+		return pod, nil, nil
+	}
+	return placeAt(ctx, client, asked, stored)
+}
+
+// placeAt looks once, in the sense that this resource version has for a read.
+func placeAt(ctx context.Context, client kubernetes.Interface, asked *Asked, version string) (pod string, refusal *Refusal, err error) {
+	node, err := client.CoreV1().Nodes().Get(ctx, asked.Node, metav1.GetOptions{ResourceVersion: version})
 	if apierrors.IsNotFound(err) {
 		return "", refuse(ReasonNoSuchNode, "the requester's token is of the node %s, which is not in the cluster any more", asked.Node), nil
 	}
@@ -29,7 +40,7 @@ func place(ctx context.Context, client kubernetes.Interface, asked *Asked) (pod 
 		return "", refuse(ReasonNoSuchNode, "the requester's token is of an earlier node that was called %s, too: restart ambient-node there", asked.Node), nil
 	}
 	list, err := client.CoreV1().Pods(asked.Namespace).List(ctx, metav1.ListOptions{
-		FieldSelector: fields.OneTermEqualSelector("spec.nodeName", asked.Node).String(),
+		FieldSelector: fields.OneTermEqualSelector("spec.nodeName", asked.Node).String(), ResourceVersion: version,
 	})
 	if err != nil {
 		return "", nil, fmt.Errorf("looking for pods of %s on %s: %w", asked.Namespace, asked.Node, err)
