@@ -29,7 +29,7 @@ const (
 	// drainSeconds is for how long Envoy lets go of connections of a listener that
 	// changed; Istio's default.
 	drainSeconds = 45
-	// killAfter is how long Envoy may take to end once it was told to.
+	// killAfter is how long Envoy may take to end after SIGTERM.
 	killAfter = 30 * time.Second
 )
 
@@ -62,8 +62,9 @@ func runEnvoy(ctx context.Context, o *proxyOptions, extra []string, stdout, stde
 	}
 	defer closePages(pages)
 	args := append(envoyArgs(o, settings, file), extra...)
+	drain := envoyDrain{admin: settings.AdminAddr.String(), limit: o.drain, log: log}
 	return together(ctx, pages, func(ctx context.Context) error {
-		return supervise(ctx, log, o.envoyPath, args, stdout, stderr)
+		return supervise(ctx, log, drain.run, o.envoyPath, args, stdout, stderr)
 	})
 }
 
@@ -132,15 +133,18 @@ func envoyArgs(o *proxyOptions, settings bootstrap.Options, file string) []strin
 }
 
 // supervise runs the program until it ends: it passes signals on, and tells it to
-// end when the context does.
-func supervise(ctx context.Context, log *slog.Logger, path string, args []string, stdout, stderr io.Writer) error {
+// end when the context does and drain has returned.
+func supervise(ctx context.Context, log *slog.Logger, drain func(), path string, args []string, stdout, stderr io.Writer) error {
 	// The kernel ties the death signal below to the thread that started the process.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.Cancel = func() error {
+		drain()
+		return cmd.Process.Signal(syscall.SIGTERM)
+	}
 	cmd.WaitDelay = killAfter
 	// An Envoy that outlived its supervisor would hold the ports against the next.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

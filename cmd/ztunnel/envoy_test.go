@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -247,4 +248,56 @@ func fetch(t *testing.T, url string) (status int, body string) {
 		t.Fatal(err)
 	}
 	return response.StatusCode, string(text)
+}
+
+// An Envoy that is told to end gets its SIGTERM when nothing is open any more, or when
+// the drain time is up.
+func TestEnvoyIsDrainedBeforeItEnds(t *testing.T) {
+	for name, c := range map[string]struct {
+		drain string
+		open  []int // at each look; the last stays
+		warns bool
+	}{
+		"connections finish": {"1m", []int{3, 1, 0}, false},
+		"one stays":          {"1s", []int{3, 1}, true},
+		"none is open":       {"1m", []int{0}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var drains, looks atomic.Int32
+			admin := http.NewServeMux()
+			admin.HandleFunc("POST /drain_listeners", func(_ http.ResponseWriter, r *http.Request) {
+				if r.URL.RawQuery == "graceful" {
+					drains.Add(1)
+				}
+			})
+			admin.HandleFunc("GET /stats", func(w http.ResponseWriter, r *http.Request) {
+				at := min(int(looks.Add(1)), len(c.open)) - 1
+				fmt.Fprintf(w, "listener.0.0.0.0_15001.downstream_cx_active: %d\nlistener.0.0.0.0_15001.worker_0.downstream_cx_active: 9\n", c.open[at])
+				fmt.Fprintf(w, "listener.admin.downstream_cx_active: 1\nlistener.admin.main_thread.downstream_cx_active: 1\n")
+			})
+			listener := listen(t)
+			server := &http.Server{Handler: admin}
+			go server.Serve(listener)
+			defer server.Close()
+
+			ctx, cancel := context.WithCancel(t.Context())
+			out, in := io.Pipe()
+			code := make(chan int, 1)
+			var stderr output
+			go func() {
+				code <- execute(ctx, noEnv, envoyCommand(fakeEnvoy(t, "echo ready; exec sleep 60"),
+					"--admin-addr", listener.Addr().String(), "--drain", c.drain), in, &stderr)
+				in.Close()
+			}()
+			waitLine(t, bufio.NewScanner(out), "ready")
+			cancel()
+			go io.Copy(io.Discard, out)
+			if got := <-code; got != 0 || drains.Load() != 1 || int(looks.Load()) < len(c.open) {
+				t.Errorf("exit code %d after %d drains and %d looks", got, drains.Load(), looks.Load())
+			}
+			if got := strings.Contains(stderr.String(), "the drain time is up"); got != c.warns {
+				t.Errorf("the log: %s", stderr.String())
+			}
+		})
+	}
 }

@@ -66,7 +66,7 @@ func (o *proxyOptions) flags(f *pflag.FlagSet, getenv func(string) string) {
 	f.StringVar(&o.engine, "engine", engineEmbedded, "what carries the traffic: embedded, or envoy (a real Envoy of istio/proxyv2:1.16)")
 	f.StringVar(&o.envoyPath, "envoy-path", "", "the Envoy to start with --engine=envoy")
 	f.UintVar(&o.concurrency, "concurrency", 2, "worker threads of that Envoy; 0 is one for each core")
-	f.DurationVar(&o.drain, "drain", 5*time.Second, "how long the embedded proxy lets open connections finish once it is told to end")
+	f.DurationVar(&o.drain, "drain", 5*time.Second, "how long open connections may take to finish once this is told to end")
 	f.StringVar(&o.adminAddr, "admin-addr", d.AdminAddr.String(), "address of the admin interface")
 	f.BoolVar(&o.adminAnywhere, "admin-anywhere", false, "let --admin-addr be other than loopback; whoever reaches it reads the configuration and can stop the proxy")
 	f.StringVar(&o.readinessAddr, "readiness-addr", "", "address of "+admin.ReadinessPath+" for the kubelet, by custom :15021; empty is off")
