@@ -4,7 +4,6 @@ package deploy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,17 +17,17 @@ import (
 )
 
 // cleanNodes ends the node controllers, runs the cleanup on every node and waits for
-// all of them.
-func (u *Uninstaller) cleanNodes(ctx context.Context, set *appsv1.DaemonSet) error {
+// all of them. left are nodes that could not be reached and are not waited for.
+func (u *Uninstaller) cleanNodes(ctx context.Context, set *appsv1.DaemonSet) (left map[string]bool, err error) {
 	if err := u.endControllers(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	if err := u.Client.ensureNamespace(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	if set != nil {
 		if err := u.Client.replace(ctx, set); err != nil {
-			return fmt.Errorf("making DaemonSet %s: %w", cleaner, err)
+			return nil, fmt.Errorf("making DaemonSet %s: %w", cleaner, err)
 		}
 	}
 	return u.waitForNodes(ctx)
@@ -89,64 +88,84 @@ func (c *Client) unreachable(ctx context.Context) (map[string]string, error) {
 		return nil, fmt.Errorf("listing nodes: %w", err)
 	}
 	away := map[string]string{}
-	for _, n := range list.Items {
-		for _, condition := range n.Status.Conditions {
-			if condition.Type == corev1.NodeReady && condition.Status != corev1.ConditionTrue {
-				away[n.Name] = fmt.Sprintf("it is not ready since %s: %s", condition.LastTransitionTime.UTC().Format(time.RFC3339), condition.Message)
-			}
+	for i := range list.Items {
+		if why := whyAway(&list.Items[i]); why != "" {
+			away[list.Items[i].Name] = why
 		}
 	}
 	return away, nil
 }
 
+// whyAway is why a node is not ready, "" for one that is.
+func whyAway(n *corev1.Node) string {
+	for _, c := range n.Status.Conditions {
+		if c.Type == corev1.NodeReady && c.Status != corev1.ConditionTrue {
+			return fmt.Sprintf("the node is not ready since %s: %s", c.LastTransitionTime.UTC().Format(time.RFC3339), c.Message)
+		}
+	}
+	return ""
+}
+
 // waitForNodes waits until the cleanup has run on every node.
-func (u *Uninstaller) waitForNodes(ctx context.Context) error {
-	p, begun := printer{u.Out}, time.Now()
+func (u *Uninstaller) waitForNodes(ctx context.Context) (left map[string]bool, err error) {
 	wait, cancel := context.WithTimeout(ctx, u.Timeout)
 	defer cancel()
-	var left []unclean
-	told := map[string]bool{}
-	err := poll(wait, func(ctx context.Context) (bool, error) {
-		clean, dirty, err := u.Client.cleaned(ctx)
+	r := cleanReporter{printer: printer{u.Out}, begun: time.Now(), told: map[string]bool{}}
+	var dirty []unclean
+	err = poll(wait, func(ctx context.Context) (bool, error) {
+		clean, now, err := u.Client.cleaned(ctx)
 		if err != nil {
 			return false, err
 		}
-		left = dirty
-		for _, node := range clean {
-			if !told[node] {
-				told[node] = true
-				p.say("  %s is clean (%s)", node, since(begun))
-			}
-		}
-		waitFor := dirty
-		for _, d := range dirty {
-			if d.away && !told["away "+d.node] {
-				told["away "+d.node] = true
-				p.say("  %s can't be reached: %s", d.node, d.why)
-			}
-		}
-		if u.Force {
-			waitFor = slices.DeleteFunc(slices.Clone(dirty), func(d unclean) bool { return d.away })
-		}
-		return len(waitFor) == 0, nil
+		dirty = now
+		r.update(clean, dirty)
+		return !slices.ContainsFunc(dirty, func(d unclean) bool { return !u.Force || !d.away }), nil
 	})
-	if ctx.Err() != nil {
-		return fmt.Errorf("waiting for the nodes: %w; the same command goes on", ctx.Err())
-	}
-	if len(left) == 0 && err != nil {
-		return fmt.Errorf("waiting for the nodes: %w", err)
-	}
-	if len(left) == 0 {
-		return nil
+	switch {
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("waiting for the nodes: %w; the same command goes on", ctx.Err())
+	case len(dirty) == 0 && err != nil:
+		return nil, fmt.Errorf("waiting for the nodes: %w", err)
+	case len(dirty) == 0:
+		r.say("the nodes are clean (%s)", since(r.begun))
+		return nil, nil
 	}
 	tell, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
 	defer cancel()
-	text := u.Client.describe(tell, left)
-	if u.Force {
-		p.say("left as they are:%s\n  way out: when they are back, run \"ambientctl uninstall --nodes\", or reboot them and remove the CNI plugin's files", text)
-		return u.Client.giveUp(ctx, left)
+	text := u.Client.describe(tell, dirty)
+	if !u.Force {
+		return nil, fmt.Errorf("after %v these nodes are not clean:%s\nEverything that is needed to go on stays, and the same command goes on. With --force these nodes are left as they are", u.Timeout, text)
 	}
-	return fmt.Errorf("after %v these nodes are not clean:%s\nEverything that is needed to go on stays, and the same command goes on. With --force these nodes are left as they are", u.Timeout, text)
+	r.say("these nodes are left as they are:%s\n  way out: when they are back, \"ambientctl uninstall --nodes\" cleans them, with the --set and --values of the install", text)
+	left = map[string]bool{}
+	for _, d := range dirty {
+		left[d.node] = d.away
+	}
+	return left, nil
+}
+
+// cleanReporter tells of each node once.
+type cleanReporter struct {
+	printer
+	begun time.Time
+	told  map[string]bool
+}
+
+func (r *cleanReporter) update(clean []string, dirty []unclean) {
+	once := func(about, format string, args ...any) {
+		if !r.told[about] {
+			r.told[about] = true
+			r.say(format, args...)
+		}
+	}
+	for _, node := range clean {
+		once("clean "+node, "  %s is clean (%s)", node, since(r.begun))
+	}
+	for _, d := range dirty {
+		if d.away {
+			once("away "+d.node, "  %s can't be reached: %s", d.node, d.why)
+		}
+	}
 }
 
 // unclean is a node that the cleanup has not finished.
@@ -230,32 +249,6 @@ func (c *Client) describe(ctx context.Context, left []unclean) string {
 		}
 	}
 	return text.String()
-}
-
-// giveUp deletes the pods of nodes that are left without asking their kubelets,
-// which can't answer. Those of a node that does answer end as always.
-func (c *Client) giveUp(ctx context.Context, left []unclean) error {
-	away := map[string]bool{}
-	for _, d := range left {
-		away[d.node] = d.away
-	}
-	list, err := c.Kube.CoreV1().Pods(Namespace).List(ctx, metav1.ListOptions{LabelSelector: partOf})
-	if err != nil {
-		return fmt.Errorf("listing pods: %w", err)
-	}
-	var faults []error
-	for _, pod := range list.Items {
-		if !away[pod.Spec.NodeName] {
-			continue
-		}
-		err := c.Kube.CoreV1().Pods(Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
-			GracePeriodSeconds: new(int64(0)), Preconditions: &metav1.Preconditions{UID: &pod.UID},
-		})
-		if err != nil && !apierrors.IsNotFound(err) {
-			faults = append(faults, fmt.Errorf("deleting pod %s: %w", pod.Name, err))
-		}
-	}
-	return errors.Join(faults...)
 }
 
 // unmark removes the annotation of a captured pod.

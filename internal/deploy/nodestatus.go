@@ -38,6 +38,9 @@ func (l *looked) node(s *Status, node *corev1.Node, snapshot *mesh.Snapshot) Nod
 			s.Warnings = append(s.Warnings, fmt.Sprintf("Pod %s/%s is marked as captured, and should not be: %s", w.Namespace, w.Name, w.NotEnrolled))
 		}
 	}
+	if why := whyAway(node); why != "" {
+		n.Problems = []string{why} // whatever its pods were at last, this is why
+	}
 	for _, p := range n.Problems {
 		s.Warnings = append(s.Warnings, node.Name+": "+p)
 	}

@@ -52,8 +52,16 @@ func (c *Client) missing(ctx context.Context, plan Plan) (missing []Missing, rea
 		}
 		missing = append(missing, found...)
 	}
-	for _, m := range missing {
+	away, err := c.unreachable(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range missing {
+		m := &missing[i]
 		nodes[m.Node] = true
+		if why := away[m.Node]; why != "" {
+			m.Why, m.pod, m.state = why, nil, podState{wayOut: "kubectl describe node " + m.Node}
+		}
 	}
 	followUp(missing)
 	for name, waits := range nodes {

@@ -18,30 +18,15 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// inventory is every object of ours, the namespace aside: those with our label, and
-// those that are made while it runs.
+// inventory is every object of ours, the namespace aside: those with our label, which
+// the programs put on what they make as well, and requests for certificates, of
+// which one stands for all.
 func (c *Client) inventory(ctx context.Context) ([]*unstructured.Unstructured, error) {
 	all, err := c.labelled(ctx)
 	if err != nil {
 		return nil, err
 	}
 	all = slices.DeleteFunc(all, func(o *unstructured.Unstructured) bool { return o.GetKind() == kindNamespace })
-	known := map[key]bool{}
-	for _, o := range all {
-		known[keyOf(o)] = true
-	}
-	for _, r := range runtimeObjects() {
-		o, err := c.Dynamic.Resource(r.resource).Namespace(Namespace).Get(ctx, r.name, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reading %s %s: %w", r.resource.Resource, r.name, err)
-		}
-		if !known[keyOf(o)] {
-			all = append(all, o)
-		}
-	}
 	requests, err := c.Dynamic.Resource(certificateRequests()).List(ctx, metav1.ListOptions{FieldSelector: bySigner(), Limit: 1})
 	if err != nil {
 		return nil, fmt.Errorf("listing certificate signing requests: %w", err)
@@ -52,29 +37,15 @@ func (c *Client) inventory(ctx context.Context) ([]*unstructured.Unstructured, e
 	return all, nil
 }
 
-type named struct {
-	resource schema.GroupVersionResource
-	name     string
-}
-
-// runtimeObjects are those that the programs make themselves.
-func runtimeObjects() []named {
-	secrets, configMaps := corev1.SchemeGroupVersion.WithResource("secrets"), corev1.SchemeGroupVersion.WithResource("configmaps")
-	leases := schema.GroupVersionResource{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"}
-	return []named{
-		{leases, Signer}, {secrets, "ambient22-ca"},
-		{configMaps, configName}, {configMaps, "ambient22-trust-bundle"},
-	}
-}
-
 func certificateRequests() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: "certificates.k8s.io", Version: "v1", Resource: "certificatesigningrequests"}
 }
 
 func bySigner() string { return fields.OneTermEqualSelector("spec.signerName", SignerName).String() }
 
-// sweep deletes all objects, what runs first, and waits until they are gone.
-func (u *Uninstaller) sweep(ctx context.Context) error {
+// sweep deletes all objects, what runs first, and waits until they are gone. away
+// are the nodes whose kubelets can't say that a pod has ended.
+func (u *Uninstaller) sweep(ctx context.Context, away map[string]bool) error {
 	wait, cancel := context.WithTimeout(ctx, u.Timeout)
 	defer cancel()
 	var left []*unstructured.Unstructured
@@ -85,7 +56,7 @@ func (u *Uninstaller) sweep(ctx context.Context) error {
 				return false, err
 			}
 			left = slices.DeleteFunc(all, func(o *unstructured.Unstructured) bool { return !stage(o) })
-			return len(left) == 0, errors.Join(u.Client.removeAll(ctx, left), u.Client.hurry(ctx, left))
+			return len(left) == 0, errors.Join(u.Client.removeAll(ctx, left), u.Client.hurry(ctx, left, away))
 		})
 		if err != nil {
 			return fmt.Errorf("deleting what is left: %w; still there: %s; the same command goes on", err, titles(left))
@@ -125,17 +96,24 @@ func (c *Client) removeAll(ctx context.Context, objects []*unstructured.Unstruct
 // them any more.
 const shortGrace = 2
 
-// hurry shortens the time of pods that are ending.
-func (c *Client) hurry(ctx context.Context, objects []*unstructured.Unstructured) error {
+// hurry shortens the time of pods that are ending. On nodes that are away they are
+// taken for ended.
+func (c *Client) hurry(ctx context.Context, objects []*unstructured.Unstructured, away map[string]bool) error {
 	var faults []error
 	for _, o := range objects {
-		grace := o.GetDeletionGracePeriodSeconds()
-		if o.GetKind() != "Pod" || o.GetDeletionTimestamp() == nil || grace == nil || *grace <= shortGrace {
+		if o.GetKind() != "Pod" || o.GetDeletionTimestamp() == nil {
+			continue
+		}
+		node, _, _ := unstructured.NestedString(o.Object, "spec", "nodeName")
+		grace := int64(shortGrace)
+		if away[node] {
+			grace = 0
+		} else if left := o.GetDeletionGracePeriodSeconds(); left == nil || *left <= shortGrace {
 			continue
 		}
 		uid := o.GetUID()
 		err := c.Kube.CoreV1().Pods(o.GetNamespace()).Delete(ctx, o.GetName(), metav1.DeleteOptions{
-			GracePeriodSeconds: new(int64(shortGrace)), Preconditions: &metav1.Preconditions{UID: &uid},
+			GracePeriodSeconds: &grace, Preconditions: &metav1.Preconditions{UID: &uid},
 		})
 		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 			faults = append(faults, fmt.Errorf("ending %s: %w", Title(o), err))

@@ -66,14 +66,14 @@ func (u *Uninstaller) Run(ctx context.Context) error {
 	if err := u.letGo(ctx, marked); err != nil {
 		return err
 	}
-	if err := u.cleanNodes(ctx, set); err != nil {
+	away, err := u.cleanNodes(ctx, set)
+	if err != nil {
 		return err
 	}
-	p.say("the nodes are clean (%s)", since(begun))
 	if err := u.unmark(ctx); err != nil {
 		return err
 	}
-	if err := u.sweep(ctx); err != nil {
+	if err := u.sweep(ctx, away); err != nil {
 		return err
 	}
 	p.say("no object of ambient22 is left in the cluster (%s)", since(begun))
