@@ -74,6 +74,9 @@ type record struct {
 	mu     sync.Mutex
 	status ProxyStatus
 	types  [kinds]*TypeStatus
+
+	whole   *snapshot           // the latest of which it accepted everything
+	secrets map[string]struct{} // that it accepted
 }
 
 // latestRefused bounds ProxyStatus.RefusedSecrets.
@@ -143,6 +146,9 @@ func (r *record) accepted(sub *subscription, s sent) {
 	defer r.mu.Unlock()
 	t := r.of(sub.kind)
 	t.Accepted, t.AcceptedAt = s.version, time.Now()
+	if sub.kind == secrets {
+		r.holds(s)
+	}
 	t.Rejected = someNames(sub.rejected)
 }
 

@@ -234,8 +234,8 @@ func (s *stream) rejected(sub *subscription, r sent, reason *statuspb.Status) {
 // happens before, zero for never.
 func (s *stream) advance() (wake time.Time, err error) {
 	for {
-		more := false
-		if snap := s.server.snapshot(); snap != nil {
+		more, snap := false, s.server.snapshot()
+		if snap != nil {
 			if more, wake, err = s.step(snap); err != nil {
 				return wake, err
 			}
@@ -243,6 +243,9 @@ func (s *stream) advance() (wake time.Time, err error) {
 		if !more {
 			s.server.metrics.rejects(&s.subs)
 			s.record.subscribed(&s.subs)
+			if wake.IsZero() {
+				s.record.tookAll(snap, &s.subs)
+			}
 			return wake, nil
 		}
 	}

@@ -73,7 +73,7 @@ func serve(ctx context.Context, o *options, logs io.Writer) error {
 		func(ctx context.Context) error { return controller.Run(ctx) },
 		func(ctx context.Context) error { return authority.Run(ctx) },
 		func(ctx context.Context) error { return serveXDS(ctx, server, o.xdsSocket) },
-		func(ctx context.Context) error { return o.plugins.serve(ctx, source.arrivals, log) },
+		func(ctx context.Context) error { return o.plugins.serve(ctx, source.arrivals, server.Settled, log) },
 		func(ctx context.Context) error { return serveHTTP(ctx, controller.Handler(registry), o.httpAddr) },
 	)
 	if err != nil {

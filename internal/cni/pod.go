@@ -27,6 +27,9 @@ type Pod struct {
 type Answer struct {
 	Captured bool   `json:"captured"`
 	Why      string `json:"why,omitempty"` // why it is not captured, in words for a person
+
+	// Secret is the name of a captured pod's certificate; the plugin is not told.
+	Secret string `json:"-"`
 }
 
 // Controller answers plugins.

@@ -203,7 +203,7 @@ func (s *Source) await(ctx context.Context, pod *corev1.Pod, ip netip.Addr, why 
 				return cni.Answer{Why: why}, nil
 			}
 		case now.capture != nil && now.capture.Pods[string(pod.UID)] == ip:
-			return cni.Answer{Captured: true}, nil
+			return cni.Answer{Captured: true, Secret: secretName(now.capture.Snapshot, pod)}, nil
 		case now.snapshot.ActiveZtunnel(s.Node) == nil:
 			return cni.Answer{}, &cni.Refusal{
 				Again: true, What: fmt.Sprintf("the pod is to be captured, and no ztunnel is ready on node %s", s.Node),
@@ -225,6 +225,15 @@ func (s *Source) await(ctx context.Context, pod *corev1.Pod, ip netip.Addr, why 
 			return cni.Answer{}, &cni.Refusal{Again: true, What: "the pod is to be captured, and was not in time: " + s.hindrance(now, pod)}
 		}
 	}
+}
+
+func secretName(s *mesh.Snapshot, pod *corev1.Pod) string {
+	for i := range s.Workloads {
+		if w := &s.Workloads[i]; w.UID == string(pod.UID) {
+			return s.SecretName(w)
+		}
+	}
+	return ""
 }
 
 // holder is the pod that is captured at an address, "" for none.

@@ -46,7 +46,7 @@ func TestAPodIsCapturedBeforeTheAPIServerKnowsItsAddress(t *testing.T) {
 	c.until("the first", has("ztunnel"))
 	s.put(t, "pods", pod("sleep", "", pending))
 	answer, err := c.source.Add(t.Context(), arrival("sleep", "10.4.4.19"))
-	if err != nil || !answer.Captured {
+	if err != nil || !answer.Captured || answer.Secret != "spiffe://cluster.local/ns/default/sa/default~sleep~sleep-uid" {
 		t.Fatalf("%+v, %v", answer, err)
 	}
 	c.until("captured", has("sleep* ztunnel"))
