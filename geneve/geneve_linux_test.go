@@ -232,6 +232,25 @@ func TestPortHeldByAnother(t *testing.T) {
 	}
 }
 
+func TestAskingForAKindMakesNothing(t *testing.T) {
+	netnstest.Enter(t)
+	c := dial(t)
+	for _, kind := range kinds(t) {
+		if err := c.Known(kind); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+	if netnstest.Tunnel(t) != geneve.Geneve {
+		if err := c.Known(geneve.Geneve); !errors.Is(err, geneve.ErrUnsupported) {
+			t.Errorf("a kernel without Geneve says %v", err)
+		}
+	}
+	links, err := c.Links()
+	if err != nil || len(links) != 1 {
+		t.Errorf("links: %+v, %v, want the loopback alone", links, err)
+	}
+}
+
 func TestParseKind(t *testing.T) {
 	for _, k := range []geneve.Kind{geneve.Geneve, geneve.VXLAN} {
 		if got, err := geneve.ParseKind(k.String()); got != k || err != nil {

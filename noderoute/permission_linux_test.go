@@ -78,7 +78,7 @@ func TestPreflightWithoutNamespaces(t *testing.T) {
 			t.Fatal(err)
 		}
 		cmd.Args[5] = exe
-		cmd.Env = append(os.Environ(), child+"=1")
+		cmd.Env = append(os.Environ(), child+"="+netnstest.Tunnel(t).String())
 		out, err := cmd.CombinedOutput()
 		if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
 			t.Fatalf("%v\n%s", err, out)
@@ -96,10 +96,19 @@ func TestPreflightWithoutNamespaces(t *testing.T) {
 	}
 	wantProblem(t, problems, "cannot make a network namespace", "CAP_SYS_ADMIN")
 	for _, p := range noderoute.Blocking(problems) {
-		if strings.Contains(p.What, "namespace") {
+		if strings.Contains(p.What, "namespace") || strings.Contains(p.What, "lacks") {
 			t.Errorf("blocking: %s", p)
 		}
 	}
+	if os.Getenv(child) == geneve.Geneve.String() {
+		return // nothing is lacking
+	}
+	// What can be asked for without a namespace is still found.
+	problems, err = n.Preflight(context.Background(), noderoute.HostConfig{Tunnel: geneve.Geneve})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantProblem(t, noderoute.Blocking(problems), "the kernel lacks geneve devices", "--tunnel=vxlan")
 }
 
 // A container that is not privileged has a read-only /proc/sys, and can be given the

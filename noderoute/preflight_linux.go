@@ -45,7 +45,7 @@ func (n *Node) Preflight(ctx context.Context, c HostConfig) ([]Problem, error) {
 		if err != nil {
 			return err
 		}
-		lacking, err := n.probe(ctx, p, t)
+		lacking, err := s.probe(p, t)
 		if err != nil {
 			return err
 		}
@@ -55,7 +55,7 @@ func (n *Node) Preflight(ctx context.Context, c HostConfig) ([]Problem, error) {
 		if err != nil {
 			return err
 		}
-		more, err := n.probe(ctx, inPod, t)
+		more, err := s.probe(inPod, t)
 		if err != nil {
 			return err
 		}
@@ -93,7 +93,7 @@ func (n *Node) PreflightPod(ctx context.Context, c PodConfig) ([]Problem, error)
 		if err != nil {
 			return err
 		}
-		lacking, err := n.probe(ctx, p, t)
+		lacking, err := s.probe(p, t)
 		if err != nil {
 			return err
 		}

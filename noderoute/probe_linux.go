@@ -27,34 +27,49 @@ type feature struct {
 }
 
 // probe tries the plan's objects and names the features that fail.
-func (n *Node) probe(ctx context.Context, p Plan, t tools) ([]Problem, error) {
-	err := inThrowAway(ctx, p.Side, func(s *session) error { return s.tryAll(p, t) })
+func (s *session) probe(p Plan, t tools) ([]Problem, error) {
+	err := inThrowAway(s.ctx, p.Side, func(s *session) error { return s.tryAll(p, t) })
 	if err == nil {
 		return nil, nil
 	}
 	if errors.Is(err, errNoNamespace) {
-		return []Problem{{
-			What:   "cannot make a network namespace to try out what the kernel can: " + err.Error(),
-			Where:  "unshare",
-			WayOut: "run with CAP_SYS_ADMIN to have the kernel checked beforehand",
-		}}, nil
+		return s.ask(p, err)
 	}
 	var out []Problem
 	for _, f := range features(p) {
-		missing := inThrowAway(ctx, p.Side, func(s *session) error { return f.try(s, t) })
+		missing := inThrowAway(s.ctx, p.Side, func(s *session) error { return f.try(s, t) })
 		if missing != nil {
-			out = append(out, Problem{
-				What:     "the kernel lacks " + f.name,
-				Where:    missing.Error(),
-				WayOut:   f.wayOut(),
-				Blocking: true,
-			})
+			out = append(out, f.lacking(missing))
 		}
 	}
 	if len(out) == 0 {
 		return nil, fmt.Errorf("trying out the plan in a network namespace of its own: %w", err)
 	}
 	return out, nil
+}
+
+// ask is what can be found out without a namespace to try things in: whether the
+// kernel has the tunnel devices, the feature that is lacking most often. That the
+// rest is unknown is said, and stands in nobody's way.
+func (s *session) ask(p Plan, why error) ([]Problem, error) {
+	out := []Problem{{
+		What:   "cannot make a network namespace to try out what the kernel can: " + why.Error(),
+		Where:  "unshare",
+		WayOut: "run with CAP_SYS_ADMIN to have the kernel checked beforehand",
+	}}
+	for _, d := range p.Devices[:min(1, len(p.Devices))] {
+		err := s.links.Known(d.Kind)
+		if errors.Is(err, geneve.ErrUnsupported) {
+			out = append(out, tunnelFeature(d).lacking(err))
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (f feature) lacking(err error) Problem {
+	return Problem{What: "the kernel lacks " + f.name, Where: err.Error(), WayOut: f.wayOut(), Blocking: true}
 }
 
 func (f feature) wayOut() string {
@@ -119,14 +134,7 @@ func features(p Plan) []feature {
 		},
 	}}
 	for _, d := range p.Devices[:min(1, len(p.Devices))] {
-		out = append(out, feature{
-			name:   d.Kind.String() + " devices",
-			config: map[geneve.Kind]string{geneve.Geneve: "CONFIG_GENEVE", geneve.VXLAN: "CONFIG_VXLAN"}[d.Kind],
-			module: d.Kind.String(),
-			try: func(s *session, _ tools) error {
-				return s.links.Apply(geneve.Diff([]geneve.Device{d}, nil))
-			},
-		})
+		out = append(out, tunnelFeature(d))
 	}
 	rule := func(name, config, module, table, chain, rule string) {
 		out = append(out, feature{name: name, config: config, module: module, try: func(s *session, t tools) error {
@@ -163,6 +171,18 @@ func features(p Plan) []feature {
 			}}})
 		},
 	})
+}
+
+// tunnelFeature is the kind of a tunnel device.
+func tunnelFeature(d geneve.Device) feature {
+	return feature{
+		name:   d.Kind.String() + " devices",
+		config: map[geneve.Kind]string{geneve.Geneve: "CONFIG_GENEVE", geneve.VXLAN: "CONFIG_VXLAN"}[d.Kind],
+		module: d.Kind.String(),
+		try: func(s *session, _ tools) error {
+			return s.links.Apply(geneve.Diff([]geneve.Device{d}, nil))
+		},
+	}
 }
 
 // probePlan is what to try out for a configuration: its own plan with an
