@@ -44,6 +44,7 @@ func rooms() map[string][]string {
 		// The cluster knows nothing of the mesh: what is tested in it comes as images.
 		"hack/cluster/host":   {"internal/lab/netns"},
 		"hack/image":          {},
+		"hack/chart":          {"internal/mesh"},
 		"hack/cluster/kube":   {"hack/cluster/host", "hack/cluster/pki", "internal/lab/netns"},
 		"hack/cluster/pki":    {},
 		"hack/cluster/traces": {"internal/lab/netns"},
@@ -65,6 +66,7 @@ func libraries() map[string][]string {
 		"github.com/envoyproxy/go-control-plane": envoy,
 		"github.com/containernetworking/cni":     {"internal/cni", "cmd"},
 		"github.com/google/go-containerregistry": {"hack/image"},
+		"helm.sh/helm":                           {"hack/chart"},
 		"k8s.io":                                 kubernetes,
 		"k8s.io/client-go":                       client,
 		"k8s.io/client-go/kubernetes/scheme":     kubernetes, // types only: manifests are decoded with it
