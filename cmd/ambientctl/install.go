@@ -5,11 +5,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/klog/v2"
 
 	"github.com/ambient22/ambient22/hack/chart"
 	"github.com/ambient22/ambient22/internal/deploy"
@@ -24,6 +26,7 @@ func (o *clusterFlags) register(f *pflag.FlagSet) {
 }
 
 func (o *clusterFlags) connect(ctx context.Context) (*deploy.Client, error) {
+	klog.SetSlogLogger(slog.New(slog.DiscardHandler)) // errors come back, and are printed once
 	return deploy.Connect(ctx, o.kubeconfig, o.context)
 }
 

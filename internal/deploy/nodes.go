@@ -136,7 +136,7 @@ func (u *Uninstaller) waitForNodes(ctx context.Context) (left map[string]bool, e
 	if !u.Force {
 		return nil, fmt.Errorf("after %v these nodes are not clean:%s\nEverything that is needed to go on stays, and the same command goes on. With --force these nodes are left as they are", u.Timeout, text)
 	}
-	r.say("these nodes are left as they are:%s\n  way out: when they are back, \"ambientctl uninstall --nodes\" cleans them, with the --set and --values of the install", text)
+	r.say("these nodes are left as they are:%s\n  until they are cleaned, their CNI plugin refuses pods of namespaces that take part\n  way out: when they are back, \"ambientctl uninstall --nodes\" cleans them, with the --set and --values of the install", text)
 	left = map[string]bool{}
 	for _, d := range dirty {
 		left[d.node] = d.away

@@ -36,6 +36,7 @@ func (m Missing) at() string {
 // the nodes that wait for nothing.
 func (c *Client) missing(ctx context.Context, plan Plan) (missing []Missing, ready []string, err error) {
 	nodes := map[string]bool{} // → waits for something
+	unknown := false           // which nodes wait
 	for _, s := range plan {
 		if s.Action == Remove {
 			continue
@@ -44,6 +45,7 @@ func (c *Client) missing(ctx context.Context, plan Plan) (missing []Missing, rea
 		switch s.Object.GetKind() {
 		case "DaemonSet":
 			found, err = c.daemonSet(ctx, s.Object.GetNamespace(), s.Object.GetName(), nodes)
+			unknown = unknown || slices.ContainsFunc(found, func(m Missing) bool { return m.Node == "" })
 		case "Deployment":
 			found, err = c.deployment(ctx, s.Object.GetNamespace(), s.Object.GetName())
 		}
@@ -65,7 +67,7 @@ func (c *Client) missing(ctx context.Context, plan Plan) (missing []Missing, rea
 	}
 	followUp(missing)
 	for name, waits := range nodes {
-		if !waits && name != "" {
+		if !waits && !unknown && name != "" {
 			ready = append(ready, name)
 		}
 	}

@@ -59,7 +59,10 @@ func (u *Uninstaller) sweep(ctx context.Context, away map[string]bool) error {
 			return len(left) == 0, errors.Join(u.Client.removeAll(ctx, left), u.Client.hurry(ctx, left, away))
 		})
 		if err != nil {
-			return fmt.Errorf("deleting what is left: %w; still there: %s; the same command goes on", err, titles(left))
+			if len(left) > 0 {
+				err = fmt.Errorf("%w; still there: %s", err, titles(left))
+			}
+			return fmt.Errorf("deleting the objects: %w; the same command goes on", err)
 		}
 	}
 	if err := u.sweepNamespace(wait); err != nil {
