@@ -61,7 +61,7 @@ func namespace(t *testing.T, name string) {
 
 // pod is what the tests ask of a pod.
 type pod struct {
-	Metadata struct{ Name string }
+	Metadata struct{ Name, UID string }
 	Spec     struct{ NodeName string }
 	Status   struct {
 		PodIP             string

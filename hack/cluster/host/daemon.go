@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -25,8 +24,8 @@ const stoppedDir = "/run/stopped-daemons"
 // ErrNoDaemon says that a host has no daemon of that name running.
 var ErrNoDaemon = errors.New("no such daemon runs there")
 
-// StopDaemon ends a daemon with SIGTERM, as an administrator does, waits until it has
-// ended, and keeps the host from starting it again before StartDaemon.
+// StopDaemon ends a daemon at once (an API server that is asked to end waits a minute
+// for its clients), and keeps the host from starting it again before StartDaemon.
 func StopDaemon(ctx context.Context, cluster, name, daemon string) error {
 	init, err := first(cluster, name)
 	if err != nil {
@@ -42,7 +41,7 @@ func StopDaemon(ctx context.Context, cluster, name, daemon string) error {
 		err = os.WriteFile(mark, nil, 0o644)
 	}
 	if err == nil {
-		err = terminate(ctx, pid)
+		err = end(ctx, pid)
 	}
 	if err != nil {
 		return fmt.Errorf("stopping %s on %s: %w", daemon, name, err)
@@ -108,8 +107,8 @@ func parent(pid int) int {
 	return 0
 }
 
-// terminate asks a process to end and waits until it has.
-func terminate(ctx context.Context, pid int) error {
+// end kills a process and waits until it has ended.
+func end(ctx context.Context, pid int) error {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if errors.Is(err, unix.ESRCH) {
 		return nil
@@ -118,10 +117,10 @@ func terminate(ctx context.Context, pid int) error {
 		return fmt.Errorf("opening process %d: %w", pid, err)
 	}
 	defer unix.Close(fd)
-	if err := unix.PidfdSendSignal(fd, unix.SIGTERM, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("ending process %d: %w", pid, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	return waitFor(ctx, fd, pid)
 }

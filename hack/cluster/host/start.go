@@ -113,7 +113,8 @@ func isFirst(pid int) bool {
 	for line := range strings.Lines(string(status)) {
 		if numbers, ok := strings.CutPrefix(line, "NSpid:"); ok {
 			fields := strings.Fields(numbers)
-			return len(fields) > 1 && fields[len(fields)-1] == "1"
+			// A third number would be that of a pod on the host's network.
+			return len(fields) == 2 && fields[1] == "1"
 		}
 	}
 	return false
