@@ -55,7 +55,7 @@ func runEnvoy(ctx context.Context, o *proxyOptions, extra []string, stdout, stde
 		return err
 	}
 	defer cleanUp()
-	ready, metrics := askEnvoy(settings)
+	ready, metrics := askEnvoy(ctx, settings)
 	pages, err := o.pages(ctx, ready, metrics)
 	if err != nil {
 		return err
@@ -196,11 +196,15 @@ func exitOf(ctx context.Context, err error) error {
 	return &engineExit{code: exit.ExitCode(), err: err}
 }
 
-// askEnvoy answers readiness and metrics by asking Envoy's own admin interface.
-func askEnvoy(settings bootstrap.Options) (readiness, metrics http.Handler) {
+// askEnvoy answers readiness and metrics by asking Envoy's own admin interface. Once
+// ctx has ended, the pod is not ready, whatever Envoy says.
+func askEnvoy(ctx context.Context, settings bootstrap.Options) (readiness, metrics http.Handler) {
 	base := &url.URL{Scheme: "http", Host: settings.AdminAddr.String()}
 	client := &http.Client{Timeout: 2 * time.Second}
 	readiness = admin.Readiness(func(r *http.Request) bool {
+		if ctx.Err() != nil {
+			return false
+		}
 		request, err := http.NewRequestWithContext(r.Context(), http.MethodGet, base.JoinPath("/ready").String(), nil)
 		if err != nil {
 			return false

@@ -15,8 +15,13 @@ import (
 	"time"
 )
 
-// drainPoll is how often Envoy is asked whether connections are still open.
-const drainPoll = 200 * time.Millisecond
+const (
+	// drainPoll is how often Envoy is asked whether connections are still open.
+	drainPoll = 200 * time.Millisecond
+	// quiet is for how long no connection may have come before it counts as certain
+	// that the node leads new ones elsewhere; the embedded proxy waits as long.
+	quiet = 2 * time.Second
+)
 
 // envoyDrain lets an Envoy that is to end finish what is open: an Envoy that gets
 // SIGTERM breaks every connection at once.
@@ -26,41 +31,64 @@ type envoyDrain struct {
 	log   *slog.Logger
 }
 
-// run returns when nothing is open any more, when the time is up, or when Envoy does
-// not answer, which it doesn't after it ended.
+// run returns when nobody needs this Envoy any more: nothing is open and nobody has
+// come for a while. It also does when the time is up, or when Envoy does not answer,
+// which it doesn't after it ended. The node may lead new connections here until it has
+// turned to another proxy, so Envoy serves on as before for as long as they come.
 func (d envoyDrain) run() {
 	if d.limit <= 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), d.limit)
 	defer cancel()
-	// From here on Envoy asks its peers to open no more streams, and takes no more
-	// connections once its own drain time (drainSeconds) is up.
-	_, err := d.ask(ctx, http.MethodPost, "/drain_listeners?graceful")
-	open := 1
-	for err == nil && open > 0 {
-		if open, err = d.open(ctx); open > 0 {
-			wait(ctx, drainPoll)
+	latest, told := time.Now(), false
+	now, err := d.open(ctx)
+	for before := now; err == nil; before = now {
+		if now, err = d.open(ctx); err != nil {
+			break
 		}
+		if now.total != before.total {
+			latest = time.Now()
+		}
+		if time.Since(latest) >= quiet {
+			if now.active == 0 {
+				return
+			}
+			if !told {
+				// From here on Envoy asks its peers to open no more streams, and takes
+				// no more connections once its own drain time (drainSeconds) is up.
+				told = true
+				_, err = d.ask(ctx, http.MethodPost, "/drain_listeners?graceful")
+			}
+		}
+		wait(ctx, drainPoll)
 	}
 	if ctx.Err() != nil {
-		d.log.Warn("the drain time is up; open connections are broken", "open", open, "drain", d.limit)
+		d.log.Warn("the drain time is up; open connections are broken", "open", now.active, "drain", d.limit)
 	} else if err != nil {
 		d.log.Info("Envoy is ended without letting connections finish", "err", err)
 	}
 }
 
-// open is how many connections there are, those to the admin interface left out.
-func (d envoyDrain) open(ctx context.Context) (int, error) {
-	text, err := d.ask(ctx, http.MethodGet, "/stats?filter="+url.QueryEscape(`^listener\..*\.downstream_cx_active$`))
+// connections are those of Envoy's listeners, without those to the admin interface.
+type connections struct{ active, total int }
+
+func (d envoyDrain) open(ctx context.Context) (connections, error) {
+	text, err := d.ask(ctx, http.MethodGet, "/stats?filter="+url.QueryEscape(`^listener\..*\.downstream_cx_(active|total)$`))
 	if err != nil {
-		return 0, err
+		return connections{}, err
 	}
-	sum := 0
+	var sum connections
 	for lines := bufio.NewScanner(strings.NewReader(text)); lines.Scan(); {
 		name, value, _ := strings.Cut(lines.Text(), ": ")
-		if n, err := strconv.Atoi(value); err == nil && ofListener(name) {
-			sum += n
+		n, err := strconv.Atoi(value)
+		if err != nil {
+			continue
+		}
+		if listener, ok := strings.CutSuffix(name, ".downstream_cx_active"); ok && ofListener(listener) {
+			sum.active += n
+		} else if listener, ok := strings.CutSuffix(name, ".downstream_cx_total"); ok && ofListener(listener) {
+			sum.total += n
 		}
 	}
 	return sum, nil
@@ -69,7 +97,7 @@ func (d envoyDrain) open(ctx context.Context) (int, error) {
 // ofListener tells a listener's whole count from that of one of its threads, and from
 // the admin interface's.
 func ofListener(stat string) bool {
-	listener := strings.TrimSuffix(strings.TrimPrefix(stat, "listener."), ".downstream_cx_active")
+	listener := strings.TrimPrefix(stat, "listener.")
 	return listener != "admin" && !strings.Contains(listener, ".worker_") && !strings.HasSuffix(listener, ".main_thread")
 }
 

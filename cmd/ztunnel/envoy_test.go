@@ -250,17 +250,21 @@ func fetch(t *testing.T, url string) (status int, body string) {
 	return response.StatusCode, string(text)
 }
 
-// An Envoy that is told to end gets its SIGTERM when nothing is open any more, or when
-// the drain time is up.
+// An Envoy that is told to end gets its SIGTERM when nothing is open and nobody has come
+// for a while, or when the drain time is up. It lets go of its listeners only once
+// nobody comes any more.
 func TestEnvoyIsDrainedBeforeItEnds(t *testing.T) {
 	for name, c := range map[string]struct {
-		drain string
-		open  []int // at each look; the last stays
-		warns bool
+		drain  string
+		open   []int // at each look; the last stays
+		come   int   // looks during which connections come
+		drains int32
+		warns  bool
 	}{
-		"connections finish": {"1m", []int{3, 1, 0}, false},
-		"one stays":          {"1s", []int{3, 1}, true},
-		"none is open":       {"1m", []int{0}, false},
+		"connections finish": {"1m", append(slices.Repeat([]int{3}, 14), 0), 2, 1, false},
+		"one stays":          {"3s", []int{3, 1}, 0, 1, true},
+		"none is open":       {"1m", []int{0}, 0, 0, false},
+		"they keep coming":   {"3s", []int{3}, 100, 0, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var drains, looks atomic.Int32
@@ -271,7 +275,9 @@ func TestEnvoyIsDrainedBeforeItEnds(t *testing.T) {
 				}
 			})
 			admin.HandleFunc("GET /stats", func(w http.ResponseWriter, r *http.Request) {
-				at := min(int(looks.Add(1)), len(c.open)) - 1
+				look := int(looks.Add(1))
+				at := min(look, len(c.open)) - 1
+				fmt.Fprintf(w, "listener.0.0.0.0_15001.downstream_cx_total: %d\n", 10+min(look, c.come))
 				fmt.Fprintf(w, "listener.0.0.0.0_15001.downstream_cx_active: %d\nlistener.0.0.0.0_15001.worker_0.downstream_cx_active: 9\n", c.open[at])
 				fmt.Fprintf(w, "listener.admin.downstream_cx_active: 1\nlistener.admin.main_thread.downstream_cx_active: 1\n")
 			})
@@ -292,7 +298,7 @@ func TestEnvoyIsDrainedBeforeItEnds(t *testing.T) {
 			waitLine(t, bufio.NewScanner(out), "ready")
 			cancel()
 			go io.Copy(io.Discard, out)
-			if got := <-code; got != 0 || drains.Load() != 1 || int(looks.Load()) < len(c.open) {
+			if got := <-code; got != 0 || drains.Load() != c.drains || int(looks.Load()) < len(c.open) {
 				t.Errorf("exit code %d after %d drains and %d looks", got, drains.Load(), looks.Load())
 			}
 			if got := strings.Contains(stderr.String(), "the drain time is up"); got != c.warns {

@@ -129,7 +129,7 @@ func (l *Lab) StartZtunnel(ctx context.Context, pod *topology.Pod, node *topolog
 	d, err := l.Net.Start(pod.Host, ztunnelDaemon, l.bin("ztunnel"), "run",
 		"--xds-socket", l.xdsSocket(node),
 		"--pod-name", pod.Pod, "--pod-namespace", pod.Namespace, "--pod-ip", pod.Address.String(),
-		"--node-name", node.Name, "--log-level", l.LogLevel, "--log-format", "json")
+		"--node-name", node.Name, "--log-level", l.LogLevel, "--log-format", "json", "--drain", l.Drain.String())
 	if err != nil {
 		return err
 	}

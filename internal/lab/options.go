@@ -24,6 +24,7 @@ type Options struct {
 	Dialect  string        // istio-1.16 or upstream: how they word it
 	Timeout  time.Duration // for one step to become ready
 	LogLevel string        // of ambient-node and ztunnel
+	Drain    time.Duration // how long a ztunnel that is told to end finishes what it has
 }
 
 // The defaults.

@@ -100,19 +100,27 @@ func New(b *bootstrapv3.Bootstrap, o Options) (*Proxy, error) {
 // Stats is the proxy's registry.
 func (p *Proxy) Stats() *stats.Registry { return p.o.Stats }
 
-// Run takes configuration and serves until ctx ends. Then it stops accepting,
-// lets connections finish for the drain time, and resets the rest. It always
-// returns nil after an orderly end. A Proxy runs once.
+// Run takes configuration and serves until ctx ends. Then it lets connections finish
+// for the drain time, and resets the rest; while it waits for that, it goes on
+// serving those that come, until none do. It always returns nil after an orderly
+// end. A Proxy runs once.
 func (p *Proxy) Run(ctx context.Context) error {
 	// Secrets are fetched until the last connection is gone.
 	streams, stop := context.WithCancel(context.WithoutCancel(ctx))
 	p.ctx = streams
 	go p.access.run(streams)
 	p.manager.start()
-	p.ads.Run(ctx)
+	serving, finished := context.WithCancel(context.WithoutCancel(ctx))
+	defer finished()
+	go func() {
+		<-ctx.Done()
+		p.log.Info("draining connections", "at_most", p.o.Drain)
+		p.listeners.Finish(p.o.Drain)
+		finished()
+	}()
+	p.ads.Run(serving)
 	p.manager.stop()
-	p.log.Info("draining connections", "at_most", p.o.Drain)
-	p.listeners.Close(p.o.Drain)
+	p.listeners.Close(0)
 	p.closeTunnels()
 	stop()
 	p.streams.Wait()

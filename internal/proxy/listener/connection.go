@@ -62,6 +62,7 @@ func (a *active) accept(ln *net.TCPListener) {
 		pause = 0
 		c := a.connection(netio.TCP{TCPConn: tcp})
 		c.remote, c.local = netio.AddrPort(tcp.RemoteAddr()), netio.AddrPort(tcp.LocalAddr())
+		a.set.latest.Store(c.start.UnixNano())
 		a.set.running.Go(func() { a.serve(c) })
 	}
 }

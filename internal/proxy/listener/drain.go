@@ -5,6 +5,7 @@ package listener
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/ambient22/ambient22/internal/proxy/config"
 )
@@ -72,11 +73,52 @@ func (a *active) drainChanged() {
 
 // drainAll lets every connection finish: the listener is gone.
 func (a *active) drainAll() {
+	a.tunnels.mu.Lock()
+	a.tunnels.gone = true
+	a.tunnels.mu.Unlock()
+	a.drainOpen()
+}
+
+// drainOpen lets the connections finish that are open now.
+func (a *active) drainOpen() {
 	t := &a.tunnels
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.gone = true
 	for _, one := range t.open {
 		one.drain()
+	}
+}
+
+const (
+	// quiet is for how long nobody may have come before it counts as certain that
+	// the node leads new connections elsewhere. It takes note of another ztunnel
+	// within a fraction of that, and of an idle one nobody is the worse for staying.
+	quiet     = 2 * time.Second
+	lookAgain = 100 * time.Millisecond
+)
+
+// Finish serves on until it is not needed any more, for at most limit: until no
+// connection is open and none has come for a while. The node may lead new
+// connections here for as long as it has not turned to another proxy, so they are
+// served like those before. Only when none come any more, the peers of tunnels are
+// told to open others: now these lead elsewhere.
+func (s *Set) Finish(limit time.Duration) {
+	deadline := time.Now().Add(limit)
+	s.latest.Store(time.Now().UnixNano())
+	for left := limit; left > 0; left = time.Until(deadline) {
+		if !s.wait(min(lookAgain, left)) {
+			return
+		}
+		if time.Since(time.Unix(0, s.latest.Load())) < quiet {
+			continue
+		}
+		if s.conns.none() {
+			return
+		}
+		s.mu.RLock()
+		for _, a := range s.byName {
+			a.drainOpen()
+		}
+		s.mu.RUnlock()
 	}
 }

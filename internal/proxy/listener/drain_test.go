@@ -6,10 +6,13 @@ import (
 	"context"
 	"net/netip"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/ambient22/ambient22/internal/proxy/config"
+	"github.com/ambient22/ambient22/internal/proxy/netio"
 	"github.com/ambient22/ambient22/internal/proxy/proxytest"
 )
 
@@ -92,4 +95,57 @@ func TestTunnelsOfChangedChainsAreDrained(t *testing.T) {
 	if stays.Err() == nil || enter(kept).Err() == nil {
 		t.Error("connections of a removed listener go on taking requests")
 	}
+}
+
+// A proxy that is told to end serves on while somebody comes or stays, and tells
+// tunnels to go elsewhere once nobody comes any more.
+func TestFinish(t *testing.T) {
+	now, _, _ := inbound(t)
+	synctest.Test(t, func(t *testing.T) {
+		set := NewSet(Options{})
+		defer set.stop()
+		if err := set.Put(withoutSocket(now), nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		a := set.byName[now.Name]
+		ctx, leave := a.enter(&connection{config: a.config.Load()}, now.FindChain(netip.MustParseAddrPort("1.1.1.1:1"), netip.MustParseAddrPort("10.4.3.20:15008")))
+		defer leave()
+		conn, _ := netio.Pair()
+		set.conns.add(conn)
+
+		start := time.Now()
+		ended := make(chan struct{})
+		go func() {
+			set.Finish(time.Minute)
+			close(ended)
+		}()
+		for range 30 { // they keep coming
+			time.Sleep(time.Second)
+			set.latest.Store(time.Now().UnixNano())
+		}
+		if ctx.Err() != nil {
+			t.Error("the tunnel was told to go while connections still came")
+		}
+		time.Sleep(quiet + 2*lookAgain)
+		if ctx.Err() == nil {
+			t.Error("the tunnel was not told to go")
+		}
+		select {
+		case <-ended:
+			t.Error("it ended with a connection open")
+		default:
+		}
+		set.conns.remove(conn)
+		<-ended
+		if took := time.Since(start); took > 33*time.Second {
+			t.Errorf("it ended after %v", took)
+		}
+
+		set.conns.add(conn)
+		start = time.Now()
+		set.Finish(5 * time.Second)
+		if took := time.Since(start); took != 5*time.Second {
+			t.Errorf("with a connection that stays it ended after %v", took)
+		}
+	})
 }

@@ -38,6 +38,7 @@ type Set struct {
 	buffers netio.Buffers
 	running sync.WaitGroup
 	conns   tracker
+	latest  atomic.Int64 // when the latest connection came, in nanoseconds since 1970
 
 	ctx  context.Context // ends when the proxy stops taking connections
 	stop context.CancelFunc
@@ -232,6 +233,12 @@ func (t *tracker) remove(c netio.Conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.open, c)
+}
+
+func (t *tracker) none() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.open) == 0
 }
 
 func (t *tracker) resetAll() {
