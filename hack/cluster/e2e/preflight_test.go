@@ -145,5 +145,5 @@ func TestSampleIsAccepted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	figure(t, "the API server accepts the sample: %s", strings.Join(strings.Fields(strings.ReplaceAll(said, "(server dry run)", ",")), " "))
+	figure(t, "the API server accepts the sample: %s", strings.Join(strings.Fields(strings.ReplaceAll(said, " (server dry run)", ",")), " "))
 }
