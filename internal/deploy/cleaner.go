@@ -98,10 +98,12 @@ func cleanerOf(controller *appsv1.DaemonSet) (*appsv1.DaemonSet, error) {
 	if node == nil {
 		return nil, fmt.Errorf("the DaemonSet %s has no container %s", controller.Name, NodeController)
 	}
-	tasks := []corev1.Container{task(node, volumes, "cleanup", "state-dir", "iptables", "tunnel", "tunnel-port", "proc-sys")}
+	var tasks []corev1.Container
 	if cni := container(from, "cni"); cni != nil {
+		// First, because it keeps pods from starting while nobody answers it.
 		tasks = append(tasks, task(cni, volumes, "remove", flagNames(cni.Args)...))
 	}
+	tasks = append(tasks, task(node, volumes, "cleanup", "state-dir", "iptables", "tunnel", "tunnel-port", "proc-sys"))
 	labels := map[string]string{LabelPartOf: PartOf, "app": cleaner}
 	return &appsv1.DaemonSet{
 		ObjectMeta: metav1.ObjectMeta{Namespace: Namespace, Name: cleaner, Labels: labels},

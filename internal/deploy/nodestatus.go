@@ -103,7 +103,7 @@ func (l *looked) ztunnelsOn(n *NodeStatus, snapshot *mesh.Snapshot) {
 			n.Others = append(n.Others, pod.Name+" (ready, older)")
 		default:
 			state := stateOf(pod)
-			n.Others = append(n.Others, pod.Name+" (starting)")
+			n.Others = append(n.Others, pod.Name+" (not ready)")
 			if active == nil {
 				n.Problems = append(n.Problems, fmt.Sprintf("%s: %s", pod.Name, state.why))
 			}

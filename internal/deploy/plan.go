@@ -170,7 +170,7 @@ func (i *Installer) step(ctx context.Context, o *unstructured.Unstructured, miss
 		return Step{}, err
 	case live == nil:
 		return Step{Create, o}, nil
-	case equality.Semantic.DeepEqual(comparable(live), comparable(result)):
+	case same(live, result):
 		return Step{Keep, o}, nil
 	}
 	return Step{Change, o}, nil
@@ -185,8 +185,13 @@ func elsewhere(o *unstructured.Unstructured) *unstructured.Unstructured {
 	return o
 }
 
-// comparable is an object without what changes when nothing changes.
-func comparable(o *unstructured.Unstructured) map[string]any {
+// same reports whether applying changes nothing about an object, owners included.
+func same(live, result *unstructured.Unstructured) bool {
+	return equality.Semantic.DeepEqual(steady(live), steady(result))
+}
+
+// steady is an object without what changes when nothing changes.
+func steady(o *unstructured.Unstructured) map[string]any {
 	o = o.DeepCopy()
 	o.SetResourceVersion("")
 	o.SetGeneration(0)

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package deploy
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	"github.com/ambient22/ambient22/hack/chart"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// golden compares a text with a file of testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s is not what it was (go test ./internal/deploy -update):\n%s", path, diff)
+	}
+}
+
+// rendering is the chart with these values.
+func rendering(values ...string) func() ([]*unstructured.Unstructured, error) {
+	return func() ([]*unstructured.Unstructured, error) {
+		set, err := chart.Values(nil, values)
+		if err != nil {
+			return nil, err
+		}
+		out, err := chart.Render(set)
+		if err != nil {
+			return nil, err
+		}
+		return Parse(out.Manifest)
+	}
+}
+
+// The cleanup runs the programs, with the rights, folders and flags of the node
+// controller's pods, and needs nothing that may be gone.
+func TestCleaner(t *testing.T) {
+	u := &Uninstaller{Objects: rendering("tunnel=vxlan", "tunnelPort=7000", "image.tag=v9", "cni.confDir=/etc/other")}
+	controller, err := u.rendered()
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := cleanerOf(controller)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := yaml.Marshal(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "cleanup.yaml", string(text))
+	for _, v := range set.Spec.Template.Spec.Volumes {
+		if v.Secret != nil || v.ConfigMap != nil || v.Projected != nil {
+			t.Errorf("volume %s may be gone", v.Name)
+		}
+	}
+	if set.Spec.Template.Spec.ServiceAccountName != "" {
+		t.Error("it needs a service account, which may be gone")
+	}
+}
+
+// Without the plugin there is nothing to take away of it.
+func TestCleanerWithoutPlugin(t *testing.T) {
+	controller, err := (&Uninstaller{Objects: rendering("cni.enabled=false")}).rendered()
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := cleanerOf(controller)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(set.Spec.Template.Spec.InitContainers); got != 1 {
+		t.Errorf("%d tasks", got)
+	}
+	controller.Spec.Template.Spec.Containers[0].Name = "other"
+	if _, err := cleanerOf(controller); err == nil || !strings.Contains(err.Error(), "no container ambient-node") {
+		t.Errorf("of another DaemonSet: %v", err)
+	}
+}
+
+func TestPick(t *testing.T) {
+	args := []string{"install", "--iptables=nft", "--state-dir", "/run/x", "-tunnel=vxlan", "--node", "a", "--proc-sys", "--log-level=info"}
+	want := []string{"--iptables=nft", "--state-dir", "/run/x", "-tunnel=vxlan", "--proc-sys"}
+	if got := pick(args, []string{"iptables", "state-dir", "tunnel", "proc-sys"}); !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+}
+
+// A node is clean when both tasks have ended well, whether or not what stays runs.
+func TestRanThrough(t *testing.T) {
+	pod := podOn("node-a", Namespace, cleaner+"-1", notReady)
+	pod.Spec.InitContainers = []corev1.Container{{Name: NodeController}, {Name: "cni"}}
+	if ranThrough(pod) {
+		t.Error("before anything ran")
+	}
+	pod.Status.InitContainerStatuses = []corev1.ContainerStatus{{State: endedWith(0, "")}, {State: endedWith(1, "")}}
+	if ranThrough(pod) {
+		t.Error("after a failure")
+	}
+	pod.Status.InitContainerStatuses[1].State = endedWith(0, "")
+	if !ranThrough(pod) {
+		t.Error("after both")
+	}
+}
