@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Starts a real Kubernetes with two nodes on this machine, tests it, takes it away,
-# and compares what the machine shows with what it showed before. Whatever fails, and
-# on Ctrl-C, the cluster is taken away.
+# Starts a real Kubernetes with two nodes on this machine, installs the data path into
+# it, tests it, takes all of it away, and compares what the machine shows with what it
+# showed before. Whatever fails, and on Ctrl-C, the cluster is taken away.
 source "$(dirname "$0")/lib.sh"
 need_root "the cluster makes namespaces, mounts and cgroups"
 
@@ -27,6 +27,7 @@ trap 'exit 143' TERM HUP
 # anything from.
 build() {
   hack/cluster.sh build || return
+  hack/images.sh || return
   go vet -tags e2e ./hack/cluster/... || return
   CGO_ENABLED=0 go test -c -tags e2e -o "$scratch/e2e.test" ./hack/cluster/e2e || return
   go build -o "$scratch/testsummary" ./hack/testsummary
@@ -37,7 +38,8 @@ kubernetes() { hack/cluster/build.sh >/dev/null; }
 start() {
   "$cluster" traces --name "$own_name" >"$scratch/before" || return
   up=true
-  hack/cluster.sh up --name "$own_name"
+  hack/cluster.sh up --name "$own_name" || return
+  "$cluster" load --name "$own_name" bin/images/ambient22.tar
 }
 
 tests() {

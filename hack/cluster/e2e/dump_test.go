@@ -29,10 +29,13 @@ func shown() []string {
 	}
 }
 
-// ownFiles looks for files by which anything of ours could be told, and lists the CNI
-// plugins and their settings with their content.
-const ownFiles = `for f in $(find /etc/cni /opt/cni -type f | sort); do sha256sum $f; done
-find /etc /opt /run /var -iname '*ambient*' -not -path '/var/lib/containerd/*' -not -path '/run/containerd/*' -not -path '/var/lib/kubelet/*' -not -path '/var/log/*' | sort`
+// cniFiles lists the CNI plugins and their settings with their content; ownFiles are
+// those that carry our name, where they are not a container runtime's or kubelet's.
+const (
+	cniFiles = `for f in $(find /etc/cni /opt/cni -type f | sort); do sha256sum $f; done`
+	ownFiles = `find /etc /opt /run /var -path '*ambient*' -not -type d -not -path '/var/lib/containerd/*' -not -path '/run/containerd/*' \
+-not -path '/var/lib/kubelet/*' -not -path '/var/log/*' -not -path /run/ambient22/lock | sort`
+)
 
 // takeDump lists all of a node.
 func takeDump(ctx context.Context, node string) (dump, error) {
@@ -44,7 +47,9 @@ func takeDump(ctx context.Context, node string) (dump, error) {
 		}
 		d[command] = running().ReplaceAllString(out, "")
 	}
-	out, err := onHost(ctx, node, "sh", "-c", ownFiles)
+	// The empty file of a lock that is not held stays: who removed it could let two
+	// hold it at once.
+	out, err := onHost(ctx, node, "sh", "-c", cniFiles+"\n"+ownFiles)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 
@@ -197,7 +198,11 @@ func (w *world) podNamed(t *testing.T, namespace, name string) pod {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var one pod
+	return podOf(p)
+}
+
+// podOf is what the tests need to know of a pod.
+func podOf(p *corev1.Pod) (one pod) {
 	one.Metadata.Name, one.Metadata.UID = p.Name, string(p.UID)
 	one.Spec.NodeName, one.Status.PodIP = p.Spec.NodeName, p.Status.PodIP
 	return one

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 )
 
@@ -84,6 +85,19 @@ func fetch(ctx context.Context, client *http.Client, url string) (string, error)
 		err = errors.New(response.Status)
 	}
 	return string(body), err
+}
+
+// settled waits until requests begun from now on have been answered.
+func (l *load) settled(t *testing.T) {
+	t.Helper()
+	now := time.Now()
+	eventually(t, "answers", func() error {
+		o := l.between(now, time.Now())
+		if good := len(o.requests) - len(o.failed); good < 10 {
+			return fmt.Errorf("there were %d", good)
+		}
+		return nil
+	})
 }
 
 // end stops a load, waits for what is open, and returns what was made of it.

@@ -7,6 +7,7 @@ package e2e
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os/exec"
 	"strings"
 	"testing"
@@ -23,6 +24,8 @@ func TestMesh(t *testing.T) {
 	t.Run("capture", w.testCapture)
 	t.Run("order", w.testOrder)
 	t.Run("gone", w.testGone)
+	t.Run("rollout", w.testRollout)
+	t.Run("identities", w.testIdentities)
 	t.Run("damage", w.testDamage)
 	t.Run("controller killed", w.testControllerKilled)
 	t.Run("API outage", w.testAPIOutage)
@@ -44,7 +47,8 @@ func (w *world) beLikeGKE(t *testing.T) {
 func (w *world) install(t *testing.T) {
 	t.Helper()
 	start := time.Now()
-	said, err := ambientctl(t.Context(), "install", "--set", "tunnel=vxlan,engine=embedded,image.pullPolicy=Never", "--set", "ztunnel.drainSeconds=5")
+	said, err := ambientctl(t.Context(), "install", "--set", "tunnel=vxlan,engine=embedded,image.pullPolicy=Never",
+		"--set", fmt.Sprintf("ztunnel.drainSeconds=%.0f", drain.Seconds()))
 	if err != nil {
 		t.Fatalf("%v\n%s", err, said)
 	}
