@@ -111,7 +111,8 @@ part "check" check_cluster
 part "repository" make_repository
 part "image" build_image "$registry/$project/$registry_repository/ambient22"
 part "push" push_image "$archive" "$repository:$tag" "$scratch"
-part "install" install_into "$context" "$@"
+# GKE keeps CNI plugins there; what the caller sets goes before it.
+part "install" install_into "$context" --set cni.binDir=/home/kubernetes/bin "$@"
 part "sample" try_sample "$context"
 print_parts
 next_steps "$context" "hack/gke-down.sh"
