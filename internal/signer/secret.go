@@ -24,8 +24,8 @@ const (
 	keyRetired     = "retired.json" // certificates that are still trusted, and until when
 )
 
-// AnnotationRotate, on the Secret and with any value, asks for a new root. The
-// signer takes it away when it has made one.
+// AnnotationRotate asks for a new root when it stands on the Secret, with any value.
+// The signer takes it away when it has made one.
 const AnnotationRotate = "ambient22.io/rotate"
 
 // startOver is the way out that always works, and its price.
