@@ -1,12 +1,15 @@
 # Every target is one script in hack/; run a script directly for its options.
 
-.PHONY: help build deps lab test unit race e2e bench verify fuzz clean distclean
+.PHONY: help build images deps lab test unit race e2e bench verify fuzz clean distclean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 build: ## put ambient-node, ztunnel and ambientctl into bin/
 	hack/build.sh
+
+images: ## put the container image, with Debian's iptables, into bin/images
+	hack/images.sh
 
 deps: ## install what is missing on Debian (root)
 	hack/install-deps.sh
@@ -38,5 +41,5 @@ fuzz: ## every fuzz target for FUZZTIME (30s), or those that FUZZ matches
 clean: ## remove bin/
 	rm -rf bin
 
-distclean: clean ## remove the downloaded lab kernel and the built Kubernetes too
-	cache="$${AMBIENT22_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/ambient22}" && rm -rf "$$cache/kernel" "$$cache"/cluster-*
+distclean: clean ## remove what was downloaded and the built Kubernetes too
+	cache="$${AMBIENT22_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/ambient22}" && rm -rf "$$cache/kernel" "$$cache/iptables" "$$cache"/cluster-*

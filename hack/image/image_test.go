@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 func TestArchivesAreCompleteAndReproducible(t *testing.T) {
@@ -50,6 +51,56 @@ func TestArchivesAreCompleteAndReproducible(t *testing.T) {
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 2 {
 		t.Errorf("left %v, %v, want the program and the archive", entries, err)
+	}
+}
+
+func TestATreeKeepsLinksAndModes(t *testing.T) {
+	dir, tree := t.TempDir(), t.TempDir()
+	for name, mode := range map[string]os.FileMode{"usr/sbin/tool": 0o700, "usr/share/doc/text": 0o600} {
+		path := filepath.Join(tree, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(name), mode)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("tool", filepath.Join(tree, "usr/sbin/other")); err != nil {
+		t.Fatal(err)
+	}
+	image, err := Image{Name: "x:1", Tree: tree, Path: "/usr/sbin"}.build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := image.ConfigFile()
+	if err != nil || len(config.Config.Env) != 1 || config.Config.Env[0] != "PATH=/usr/sbin" {
+		t.Errorf("environment %v, %v", config.Config.Env, err)
+	}
+	layer, err := Image{Name: "x:1", Tree: tree}.layer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]tar.Header{
+		"usr/sbin/tool":      {Typeflag: tar.TypeReg, Mode: 0o755},
+		"usr/share/doc/text": {Typeflag: tar.TypeReg, Mode: 0o644},
+		"usr/sbin/other":     {Typeflag: tar.TypeSymlink, Mode: 0o777, Linkname: "tool"},
+	}
+	for r := tar.NewReader(bytes.NewReader(layer)); ; {
+		got, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := want[got.Name]
+		if got.Typeflag != w.Typeflag || got.Mode != w.Mode || got.Linkname != w.Linkname || got.Uid != 0 || !got.ModTime.Equal(time.Unix(0, 0)) {
+			t.Errorf("%+v, want %+v", got, w)
+		}
+		delete(want, got.Name)
+	}
+	if len(want) > 0 {
+		t.Errorf("missing: %v", want)
+	}
+	if err := (Image{Name: "x:1", Tree: dir + "/none"}).WriteTar(dir + "/x.tar"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a missing folder: %v", err)
 	}
 }
 
