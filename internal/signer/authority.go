@@ -51,11 +51,12 @@ func (a *authority) bundle() []byte {
 	return bytes.Join(all, nil)
 }
 
-// renewAt is when the signing root gets a successor by itself: at two thirds of
-// its life.
-func (a *authority) renewAt() time.Time {
+// renewAt is when the signing root gets a successor by itself: when a third of its
+// life is left. One that somebody brought may have a shorter life than those made
+// here, which begin a while in the past.
+func (s schedule) renewAt(a *authority) time.Time {
 	life := a.signing.NotAfter().Sub(a.signing.NotBefore())
-	return a.signing.NotAfter().Add(-life / 3)
+	return a.signing.NotAfter().Add(-min(life, s.life) / 3)
 }
 
 // found is a new authority.
@@ -80,7 +81,7 @@ func (s schedule) step(a *authority, now time.Time, rotate, published bool) (*au
 	}
 	changed := len(next.retired) != len(a.retired)
 	switch {
-	case a.next == nil && (rotate || !now.Before(a.renewAt())):
+	case a.next == nil && (rotate || !now.Before(s.renewAt(a))):
 		root, err := ca.NewRoot(s.domain, now, s.life)
 		if err != nil {
 			return nil, err
@@ -109,7 +110,7 @@ func (s schedule) lastOf(r *ca.Root, now time.Time) time.Time {
 
 // due is when step has something to do next by itself.
 func (s schedule) due(a *authority) time.Time {
-	due := a.renewAt()
+	due := s.renewAt(a)
 	if a.next != nil {
 		due = a.since.Add(s.bundleFirst)
 	}

@@ -86,8 +86,8 @@ func TestRotation(t *testing.T) {
 			}
 			c.pass(12 * time.Minute)
 		}
-		// A root of a day and the hour before it gets a successor after 15:40 hours.
-		if len(issuers) != 4 || most != 2 {
+		// A root of a day gets a successor after 16 hours.
+		if len(issuers) != 3 || most != 2 {
 			t.Errorf("%d roots signed, up to %d were trusted at a time", len(issuers), most)
 		}
 	})
@@ -217,4 +217,21 @@ func TestOwnRoot(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestShortRoots has the shortest times that are allowed: roots must still be used
+// for a while.
+func TestShortRoots(t *testing.T) {
+	inCluster(t, func(t *testing.T, c *cluster) {
+		signer, _ := c.sign(func(config *Config) {
+			config.TTL, config.BundleFirst, config.RootTTL = time.Minute, 0, 3*time.Minute
+		})
+		c.pass(30 * time.Minute)
+		if n := metric(t, signer, "bundle_writes_total"); n < 20 || n > 60 {
+			t.Errorf("the bundle was written %v times in half an hour", n)
+		}
+		if err := signer.Ready(); err != nil {
+			t.Error(err)
+		}
+	})
 }
