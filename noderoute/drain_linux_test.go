@@ -192,3 +192,42 @@ func TestSweepOfManyConnections(t *testing.T) {
 		t.Errorf("%d are marked", tracked(t, "0x400/0xc00"))
 	}
 }
+
+// Others where draining ztunnels have their things: told beforehand, and passed over.
+func TestDrainBesideOthers(t *testing.T) {
+	netnstest.Enter(t)
+	c, next := takenOver(t, noderoute.NFT)
+	n := newNode(t, noderoute.NFT)
+	look := func() string {
+		found, err := n.Preflight(context.Background(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, p := range found {
+			out = append(out, fmt.Sprintf("%v %s", p.Blocking, p))
+		}
+		return strings.Join(out, "\n")
+	}
+	if out := look(); out != "" {
+		t.Errorf("on a node of its own: %s", out)
+	}
+	netnstest.Run(t, "ip rule add priority 5000 fwmark 0x800/0x800 lookup 300")
+	netnstest.Run(t, "ip rule add priority 5001 fwmark 0x539 lookup 300")
+	netnstest.Run(t, "ip route add 192.0.2.0/24 dev "+veth(c.Pods[0].IP)+" table 103")
+	for _, want := range []string{"somebody else's rule looks at the mark bits 0xc00", "somebody else's routes are in 1 of the 3 tables"} {
+		if out := look(); strings.Count(out, want) != 1 || strings.Contains(out, "true ") {
+			t.Errorf("no %q in %s", want, out)
+		}
+	}
+	apply(t, n, c)
+	track(t, c.Pods[0].IP, 3, "0")
+	if r := apply(t, n, next); r.Drained != 3 || tracked(t, "0x800/0xc00") != 3 {
+		t.Errorf("%+v", r)
+	}
+	next.Draining = nil
+	apply(t, n, next)
+	if out := netnstest.Run(t, "ip route show table 103"); !strings.Contains(out, "192.0.2.0/24") {
+		t.Error("somebody's route is gone")
+	}
+}

@@ -64,7 +64,7 @@ func (n *Node) Preflight(ctx context.Context, c HostConfig) ([]Problem, error) {
 				out = append(out, p)
 			}
 		}
-		for _, check := range []func(HostConfig, tools) ([]Problem, error){s.foreignProblems, s.routeProblems, s.neighbourProblems} {
+		for _, check := range []func(HostConfig, tools) ([]Problem, error){s.foreignProblems, s.routeProblems, s.neighbourProblems, s.drainProblems} {
 			found, err := check(c, t)
 			if err != nil && len(lacking) == 0 { // what the kernel lacks can't be listed either
 				return err

@@ -197,6 +197,16 @@ func TestActiveZtunnel(t *testing.T) {
 	if got := active(old, starting); got != "ztunnel-new" {
 		t.Errorf("when the new one is ready: %q", got)
 	}
+	other := func(pods ...*corev1.Pod) string {
+		s, _ := kube.Snapshot(one(pods...), kube.Options{})
+		return fmt.Sprint(s.OtherZtunnels("node-a"), s.OtherZtunnels("node-b"))
+	}
+	if got := other(old, starting); got != "[10.4.4.2] []" {
+		t.Errorf("ztunnels that may have connections: %s", got)
+	}
+	if got := other(old); got != "[] []" {
+		t.Errorf("besides the only one: %s", got)
+	}
 	deleted(starting)
 	if got := active(old, starting); got != "ztunnel-old" {
 		t.Errorf("when the new one is taken back: %q", got)
