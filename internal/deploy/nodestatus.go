@@ -76,7 +76,8 @@ func (l *looked) controllerOn(n *NodeStatus) {
 	}
 	n.Controller, n.Ready = pod.Name, isReady(pod)
 	if state := stateOf(pod); state.why != "" {
-		n.Problems = append(n.Problems, fmt.Sprintf("%s: %s", pod.Name, state.why))
+		lines := append([]string{fmt.Sprintf("%s: %s", pod.Name, state.why)}, l.logs[pod.UID]...)
+		n.Problems = append(n.Problems, strings.Join(lines, "\n"))
 	}
 }
 

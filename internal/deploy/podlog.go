@@ -5,8 +5,10 @@ package deploy
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,7 +18,7 @@ import (
 
 const (
 	readLines = 60 // of a log, of which
-	sayLines  = 8  // are shown
+	sayLines  = 6  // are shown
 )
 
 // details are what the events and the log say about a pod that is not ready. What
@@ -98,22 +100,65 @@ func latest(events []corev1.Event) []corev1.Event {
 	return sorted
 }
 
-// telling are the last lines of a log that are no mere news: warnings, errors, and
-// what a program says as it fails. Where there are none, the last lines of all.
+// telling are the last things that a log says which are no mere news: warnings,
+// errors, and what a program says as it fails; each once. Where there are none, the
+// last lines of all.
 func telling(log string) []string {
 	var all, some []string
 	for line := range strings.Lines(log) {
-		line = strings.TrimRight(line, " \r\n")
-		if strings.TrimSpace(line) == "" {
+		if line = strings.TrimRight(line, " \r\n"); strings.TrimSpace(line) == "" {
 			continue
 		}
 		all = append(all, line)
-		if !strings.Contains(line, "level=INFO") && !strings.Contains(line, "level=DEBUG") {
-			some = append(some, line)
+		level, text := record(line)
+		if level == "INFO" || level == "DEBUG" {
+			continue
 		}
+		some = append(slices.DeleteFunc(some, func(said string) bool { return said == text }), text)
 	}
 	if len(some) == 0 {
 		some = all
 	}
 	return some[max(0, len(some)-sayLines):]
+}
+
+// record reads a line that our programs logged, in either form: its level, and what
+// it says, without the time. Of any other line the level is "".
+func record(line string) (level, text string) {
+	var object struct{ Level, Msg, Err string }
+	fields := map[string]string{}
+	if json.Unmarshal([]byte(line), &object) == nil {
+		fields["level"], fields["msg"], fields["err"] = object.Level, object.Msg, object.Err
+	} else {
+		fields = textFields(line)
+	}
+	level, text = fields["level"], fields["msg"]
+	if level == "" || text == "" {
+		return "", line
+	}
+	if err := fields["err"]; err != "" {
+		text += ": " + err
+	}
+	return level, strings.Join(strings.Fields(text), " ")
+}
+
+// textFields are the fields of a line in the form key=value key="quoted value".
+func textFields(line string) map[string]string {
+	fields := map[string]string{}
+	for {
+		name, rest, found := strings.Cut(strings.TrimLeft(line, " "), "=")
+		if !found || strings.ContainsAny(name, ` "`) {
+			return fields
+		}
+		value, err := strconv.QuotedPrefix(rest)
+		if err != nil {
+			value, line, _ = strings.Cut(rest, " ")
+			fields[name] = value
+			continue
+		}
+		line = rest[len(value):]
+		if fields[name], err = strconv.Unquote(value); err != nil {
+			return fields
+		}
+	}
 }

@@ -3,6 +3,7 @@
 package deploy
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -126,9 +127,13 @@ func TestNotCurrent(t *testing.T) {
 		"beside the old": {[]*corev1.Pod{podOn("a", "n", "old", form("1")), podOn("a", "n", "new", form("2"))}, ""},
 		"old only":       {[]*corev1.Pod{podOn("a", "n", "old", form("1"))}, "the pod before is still there"},
 		"new is late":    {[]*corev1.Pod{podOn("a", "n", "old", form("1")), podOn("a", "n", "new", form("2"), notReady)}, "container main runs and is not ready"},
-		"new is ending":  {[]*corev1.Pod{podOn("a", "n", "new", form("2"), beingEnded)}, "the pod before is still there"},
+		"just ready": {[]*corev1.Pod{podOn("a", "n", "new", form("2"), func(p *corev1.Pod) {
+			p.Labels["app"] = Ztunnel
+			p.Status.Conditions[0].LastTransitionTime = metav1.NewTime(noon().Add(-settle / 2))
+		})}, "it has just become ready, and the node is made to lead to it"},
+		"new is ending": {[]*corev1.Pod{podOn("a", "n", "new", form("2"), beingEnded)}, "the pod before is still there"},
 	} {
-		if got, _, _ := notCurrent(c.pods, "2"); got != c.want {
+		if got, _, _ := notCurrent(noon(), c.pods, "2"); got != c.want {
 			t.Errorf("%s: got %q, want %q", name, got, c.want)
 		}
 	}
@@ -155,15 +160,30 @@ func TestNodeOf(t *testing.T) {
 // Of a log only what is no mere news is shown, or its end where that is all.
 func TestTelling(t *testing.T) {
 	log := "time=1 level=INFO msg=starting\ntime=2 level=DEBUG msg=x\n\ntime=3 level=WARN msg=careful\nambient-node: this node can't carry the data path (1 found, nothing was changed):\n  - kernel: no Geneve (load the module)\n"
-	want := "time=3 level=WARN msg=careful\nambient-node: this node can't carry the data path (1 found, nothing was changed):\n  - kernel: no Geneve (load the module)"
+	want := "careful\nambient-node: this node can't carry the data path (1 found, nothing was changed):\n  - kernel: no Geneve (load the module)"
 	if got := strings.Join(telling(log), "\n"); got != want {
 		t.Errorf("got\n%s", got)
 	}
 	if got := telling("level=INFO msg=a\nlevel=INFO msg=b\n"); len(got) != 2 {
 		t.Errorf("news only: %q", got)
 	}
-	if got := telling(strings.Repeat("broken\n", 100)); len(got) != sayLines {
-		t.Errorf("%d lines are shown", len(got))
+	if got := telling(strings.Repeat("broken\n", 100)); len(got) != 1 {
+		t.Errorf("a line is told %d times", len(got))
+	}
+	var many strings.Builder
+	for i := range 100 {
+		fmt.Fprintf(&many, "broken in place %d\n", i)
+	}
+	if got := telling(many.String()); len(got) != sayLines || got[len(got)-1] != "broken in place 99" {
+		t.Errorf("got %q", got)
+	}
+	for name, line := range map[string]string{
+		"text": `time=2022-09-07T12:00:00Z level=ERROR msg="no agreement yet" err="2 found:\n  - \"a\": b" again_in=500ms`,
+		"json": `{"time":"2022-09-07T12:00:00Z","level":"ERROR","msg":"no agreement yet","err":"2 found:\n  - \"a\": b","again_in":"500ms"}`,
+	} {
+		if level, text := record(line); level != "ERROR" || text != `no agreement yet: 2 found: - "a": b` {
+			t.Errorf("%s: %s, %s", name, level, text)
+		}
 	}
 }
 

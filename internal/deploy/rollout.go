@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -120,7 +121,7 @@ func (c *Client) daemonSet(ctx context.Context, namespace, name string, nodes ma
 	}
 	var missing []Missing
 	for node, pods := range byNode {
-		if why, pod, state := notCurrent(pods, revision); why != "" {
+		if why, pod, state := notCurrent(time.Now(), pods, revision); why != "" {
 			missing = append(missing, Missing{node, name, why, pod, state})
 		}
 	}
@@ -134,7 +135,7 @@ func (c *Client) daemonSet(ctx context.Context, namespace, name string, nodes ma
 }
 
 // notCurrent is why none of a node's pods is ready in the newest form.
-func notCurrent(pods []*corev1.Pod, revision string) (string, *corev1.Pod, podState) {
+func notCurrent(now time.Time, pods []*corev1.Pod, revision string) (string, *corev1.Pod, podState) {
 	var current []*corev1.Pod
 	for _, pod := range pods {
 		if pod.Labels[appsv1.ControllerRevisionHashLabelKey] == revision && pod.DeletionTimestamp == nil {
@@ -146,8 +147,16 @@ func notCurrent(pods []*corev1.Pod, revision string) (string, *corev1.Pod, podSt
 		return "the pod before is still there", nil, podState{}
 	}
 	state := stateOf(pod)
+	if ready := condition(pod, corev1.PodReady); state.why == "" && pod.Labels["app"] == Ztunnel && now.Sub(ready.LastTransitionTime.Time) < settle {
+		return "it has just become ready, and the node is made to lead to it", pod, state
+	}
 	return state.why, pod, state
 }
+
+// settle is how long after a ztunnel has become ready its node's controller, which
+// makes the node lead to it then, can be asked whether it could. Its readiness is
+// looked at every two seconds.
+const settle = 5 * time.Second
 
 // revision is the label of those of a DaemonSet's pods that are of its newest form.
 func (c *Client) revision(ctx context.Context, set *appsv1.DaemonSet) (string, error) {

@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/ambient22/ambient22/internal/kube"
 	"github.com/ambient22/ambient22/internal/mesh"
@@ -74,11 +75,12 @@ type looked struct {
 	signer     *appsv1.Deployment
 	settings   *corev1.ConfigMap
 	events     []corev1.Event
+	logs       map[types.UID][]string // what controllers that are not ready said last
 }
 
 func (c *Client) look(ctx context.Context) (*looked, error) {
 	l := &looked{now: time.Now()}
-	all := []func(context.Context, *looked) error{c.lookAtPods, c.lookAtCluster, c.lookAtWorkloads, c.lookAtEvents}
+	all := []func(context.Context, *looked) error{c.lookAtPods, c.lookAtCluster, c.lookAtWorkloads, c.lookAtEvents, c.lookAtLogs}
 	for _, look := range all {
 		if err := look(ctx, l); err != nil {
 			return nil, err
@@ -149,6 +151,28 @@ func (c *Client) lookAtEvents(ctx context.Context, l *looked) error {
 			return nil
 		}
 	}
+}
+
+// mostLogs is how many logs are read: where many controllers fail, they fail alike.
+const mostLogs = 10
+
+// lookAtLogs reads the logs of controllers that are not ready. One that can't be
+// read is left out, because its node may be the trouble.
+func (c *Client) lookAtLogs(ctx context.Context, l *looked) error {
+	l.logs = map[types.UID][]string{}
+	if l.controller == nil {
+		return nil
+	}
+	for _, pod := range l.objects.Pods {
+		by, state := metav1.GetControllerOf(pod), stateOf(pod)
+		if by == nil || by.UID != l.controller.UID || state.container == "" || len(l.logs) == mostLogs {
+			continue
+		}
+		if text, err := c.log(ctx, pod, state); err == nil {
+			l.logs[pod.UID] = telling(text)
+		}
+	}
+	return ctx.Err()
 }
 
 // status puts together what was seen.

@@ -113,6 +113,8 @@ func TestStatusOfATroubledCluster(t *testing.T) {
 	old := podOn("node-a", Namespace, "ztunnel-0", of(l.ztunnel), at("10.4.4.9"), beingEnded)
 	next := podOn("node-b", Namespace, "ztunnel-c", of(l.ztunnel), at("10.4.3.9"), notReady)
 	notReady(l.objects.Pods[3])
+	notReady(l.objects.Pods[1])
+	l.logs = map[types.UID][]string{"uid-ambient-node-b": {"level=ERROR msg=\"the node could not be programmed\""}}
 	l.objects.Pods = append(l.objects.Pods, old, next,
 		podOn("node-a", "shop", "refused", at("10.4.4.5")),
 		podOn("node-a", "shop", "fresh", at("10.4.4.6")),

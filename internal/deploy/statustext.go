@@ -54,7 +54,7 @@ func (s *Status) writePods(out io.Writer) error {
 	fmt.Fprintln(out, "\nThese pods ask to take part and are not captured:")
 	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
 	for _, pod := range s.NotCaptured {
-		fmt.Fprintf(table, "  %s/%s\t%s\t%s\n", pod.Namespace, pod.Name, pod.Node, pod.Why)
+		fmt.Fprintf(table, "  %s/%s\t%s\t%s\n", pod.Namespace, pod.Name, pod.Node, oneLine(pod.Why))
 	}
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("printing the status: %w", err)
@@ -71,6 +71,9 @@ func (s *Status) writeWarnings(p printer) {
 		p.say("  %s", strings.ReplaceAll(w, "\n", "\n    "))
 	}
 }
+
+// oneLine makes one line of what was several, as a table needs it.
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 func dash(s string) string {
 	if s == "" {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -113,7 +114,7 @@ func (c *Client) eachPod(ctx context.Context, do func(*corev1.Pod)) error {
 func (u *Uninstaller) letGo(ctx context.Context, marked []*corev1.Pod) error {
 	p := printer{u.Out}
 	running, err := u.controllers(ctx)
-	if err != nil || len(running) == 0 {
+	if err != nil || !slices.Contains(slices.Collect(maps.Values(running)), true) {
 		return err
 	}
 	if err := u.Client.switchOff(ctx); err != nil {
@@ -142,7 +143,7 @@ func (u *Uninstaller) letGo(ctx context.Context, marked []*corev1.Pod) error {
 	return nil
 }
 
-// controllers are the nodes whose controller is ready.
+// controllers are the nodes whose controller is ready, whatever else is in its pod.
 func (u *Uninstaller) controllers(ctx context.Context) (map[string]bool, error) {
 	set, err := u.Client.Kube.AppsV1().DaemonSets(Namespace).Get(ctx, NodeController, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
@@ -154,9 +155,9 @@ func (u *Uninstaller) controllers(ctx context.Context) (map[string]bool, error) 
 	pods, err := u.Client.podsOf(ctx, Namespace, set.Spec.Selector, set.UID)
 	running := map[string]bool{}
 	for _, pod := range pods {
-		if isReady(pod) {
-			running[pod.Spec.NodeName] = true
-		}
+		running[pod.Spec.NodeName] = slices.ContainsFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
+			return s.Name == NodeController && s.Ready
+		})
 	}
 	return running, err
 }
@@ -170,9 +171,9 @@ func (c *Client) switchOff(ctx context.Context) error {
 	o.SetNamespace(Namespace)
 	o.SetName(configName)
 	o.SetLabels(map[string]string{LabelPartOf: PartOf})
-	maps := c.Dynamic.Resource(corev1.SchemeGroupVersion.WithResource("configmaps")).Namespace(Namespace)
+	configMaps := c.Dynamic.Resource(corev1.SchemeGroupVersion.WithResource("configmaps")).Namespace(Namespace)
 	// Applied, as by an install, so that the next install may set it again.
-	applied, err := maps.Apply(ctx, configName, o, metav1.ApplyOptions{FieldManager: Manager, Force: true})
+	applied, err := configMaps.Apply(ctx, configName, o, metav1.ApplyOptions{FieldManager: Manager, Force: true})
 	if err != nil {
 		return fmt.Errorf("setting the mesh mode to off: %w", err)
 	}
@@ -190,7 +191,7 @@ func (c *Client) switchOff(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("setting the mesh mode to off: %w", err)
 	}
-	if _, err := maps.Patch(ctx, configName, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: Manager}); err != nil {
+	if _, err := configMaps.Patch(ctx, configName, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: Manager}); err != nil {
 		return fmt.Errorf("taking the other settings away: %w", err)
 	}
 	return nil
