@@ -62,7 +62,7 @@ func (a *answerer) answer(ctx context.Context, name string) (again time.Duration
 		}
 	}
 	if refusal != nil {
-		err = a.refuse(ctx, c, refusal)
+		err = a.refuse(ctx, c, asked, refusal)
 	} else {
 		err = a.sign(ctx, c, asked, pod)
 	}
@@ -133,8 +133,9 @@ func (a *answerer) forget(uid types.UID) {
 }
 
 // refuse says no: by the condition Denied, or, where somebody has approved the
-// request by hand, Failed, because nothing can be both.
-func (a *answerer) refuse(ctx context.Context, c *certificatesv1.CertificateSigningRequest, why *Refusal) error {
+// request by hand, Failed, because nothing can be both. asked is nil where the
+// request can't even be read.
+func (a *answerer) refuse(ctx context.Context, c *certificatesv1.CertificateSigningRequest, asked *Asked, why *Refusal) error {
 	requests := a.client.CertificatesV1().CertificateSigningRequests()
 	changed := c.DeepCopy()
 	var err error
@@ -150,7 +151,11 @@ func (a *answerer) refuse(ctx context.Context, c *certificatesv1.CertificateSign
 	}
 	took := a.done(c.UID)
 	a.metrics.refusals.WithLabelValues(why.Reason).Inc()
-	a.log.Warn("refused a certificate", "request", c.Name, "requester", c.Spec.Username, "node", claim(c, claimNode),
+	identity := "none that could be given"
+	if asked != nil {
+		identity = asked.ID.String()
+	}
+	a.log.Warn("refused a certificate", "request", c.Name, "identity", identity, "requester", c.Spec.Username, "node", claim(c, claimNode),
 		"reason", why.Reason, "why", why.Message, "took", took)
 	return nil
 }

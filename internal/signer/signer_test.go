@@ -95,7 +95,11 @@ func TestForeignNodeIsRefused(t *testing.T) {
 				if n := metric(t, signer, "refused_total", test.reason); n != 1 {
 					t.Errorf("%v refusals counted", n)
 				}
-				if !c.logged("level=WARN", "refused a certificate", test.reason) || !c.logged("level=ERROR", "denies a certificate", otherURI, test.reason) {
+				named := otherURI
+				if test.reason == ReasonRequester || test.reason == ReasonNoNode {
+					named = "" // refused before anybody looks at what is asked for
+				}
+				if !c.logged("level=WARN", "refused a certificate", test.reason, named) || !c.logged("level=ERROR", "denies a certificate", otherURI, test.reason) {
 					t.Error("the log does not tell of the refusal on both sides")
 				}
 				c.pass(10 * time.Minute)
