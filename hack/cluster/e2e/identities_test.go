@@ -54,9 +54,6 @@ const (
 // it, in each way there is.
 func (w *world) testIdentities(t *testing.T) {
 	with, without := nodes()[0], nodes()[1]
-	if _, err := kubectl(t.Context(), "", "-n", bookinfo, "create", "serviceaccount", loneAccount); err != nil {
-		t.Fatal(err)
-	}
 	lone := strings.Replace(lonePod("lone", with), `"spec": {`, `"spec": {"serviceAccountName": "`+loneAccount+`", `, 1)
 	if _, err := kubectl(t.Context(), lone, "-n", bookinfo, "apply", "-f", "-"); err != nil {
 		t.Fatal(err)

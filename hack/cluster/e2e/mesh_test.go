@@ -53,7 +53,7 @@ func (w *world) install(t *testing.T) {
 		t.Fatalf("%v\n%s", err, said)
 	}
 	figure(t, "ambientctl install: %.1f s until every node carries the data path", time.Since(start).Seconds())
-	w.ztunnel = ztunnels(t)
+	w.findZtunnels()
 }
 
 // ambientctl runs the command of that name.

@@ -36,6 +36,7 @@ type world struct {
 	vip, webVIP string // the services' addresses
 
 	api *api
+	top *testing.T // the test of them all: what it opens stays open
 }
 
 // settle makes the world, or finds it, and waits until all of it is ready and
@@ -49,7 +50,7 @@ func settle(t *testing.T) *world {
 		must(t, "-n", bookinfo, "rollout", "status", "daemonset/"+set, "--timeout=90s")
 	}
 	must(t, "-n", outside, "rollout", "status", "daemonset/web", "--timeout=90s")
-	w := &world{api: newAPI(t), hosts: entered(t, bookinfo, "hostnetwork")}
+	w := &world{top: t, api: newAPI(t), hosts: entered(t, bookinfo, "hostnetwork")}
 	w.web = entered(t, outside, "web")
 	w.sleep, w.productpage = entered(t, bookinfo, "sleep"), entered(t, bookinfo, "productpage")
 	w.vip = must(t, "-n", bookinfo, "get", "service", "productpage", "-o", "jsonpath={.spec.clusterIP}")
@@ -119,11 +120,8 @@ func hostOf(endpoint string) string {
 	return address
 }
 
-// ztunnels are the pods that carry the traffic, by node.
-func ztunnels(t *testing.T) map[string]*inPod {
-	t.Helper()
-	return entered(t, mesh.RootNamespace, "ztunnel")
-}
+// findZtunnels finds the pods that carry the traffic now.
+func (w *world) findZtunnels() { w.ztunnel = entered(w.top, mesh.RootNamespace, "ztunnel") }
 
 // lonePod is a pod with the application, on a node.
 func lonePod(name, node string) string {
