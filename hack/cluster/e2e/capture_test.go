@@ -6,7 +6,6 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -27,12 +26,10 @@ const tunnelPort = 15008
 // proxies and the link between the nodes show of it.
 func (w *world) testCapture(t *testing.T) {
 	figure(t, "namespace labelled: %d pods on %d nodes captured: %v", len(w.captured(nodes()...)), len(nodes()), w.enrol(t))
-	before := w.kubeletState(t)
 	t.Run("calls", w.testCalls)
 	t.Run("datagrams", w.testDatagrams)
 	t.Run("pods outside", w.testOutside)
 	t.Run("pods on the host's network", w.testHostNetwork)
-	t.Run("probes", func(t *testing.T) { w.testProbes(t, before) })
 }
 
 // call is a request that a captured pod made, and what the proxies are to say of it.
@@ -294,66 +291,4 @@ func outcomeOf(err error) string {
 		return "no answer"
 	}
 	return "answered"
-}
-
-// probed is how often the pods have been asked, and what the kubelets made of it.
-type probed struct {
-	fromHost  map[string]uint64 // packets of the host to its pods, by node
-	unhealthy int
-}
-
-func (w *world) kubeletState(t *testing.T) probed {
-	t.Helper()
-	p := probed{fromHost: map[string]uint64{}}
-	for _, node := range nodes() {
-		p.fromHost[node] = w.counters(t, node).of("mangle", "-A ztunnel-OUTPUT -s ")
-	}
-	failed, err := w.unhealthy(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.unhealthy = failed
-	return p
-}
-
-// unhealthy is how many probes of captured pods have failed up to now.
-func (w *world) unhealthy(ctx context.Context) (n int, err error) {
-	for _, p := range w.captured(nodes()...) {
-		found, err := w.api.events(ctx, bookinfo, p.Metadata.Name, "Unhealthy")
-		if err != nil {
-			return n, err
-		}
-		for _, e := range found {
-			n += int(max(e.Count, 1))
-		}
-	}
-	return n, nil
-}
-
-// testProbes: since the pods were captured the kubelets have asked them by HTTP and
-// TCP once a second, and by a command, and no probe has failed.
-func (w *world) testProbes(t *testing.T, before probed) {
-	const packets = 100 // at least, of the host to captured pods: some seconds of probes
-	var now probed
-	eventually(t, "probes", func() error {
-		now = w.kubeletState(t)
-		for node, n := range now.fromHost {
-			if n < before.fromHost[node]+packets {
-				return errors.New("there were not enough on " + node)
-			}
-		}
-		return nil
-	})
-	for node, p := range pods(t, bookinfo, "productpage") {
-		for _, c := range p.Status.ContainerStatuses {
-			if !c.Ready || c.RestartCount > 0 {
-				t.Errorf("%s on %s: ready %v, %d restarts", p.Metadata.Name, node, c.Ready, c.RestartCount)
-			}
-		}
-	}
-	if now.unhealthy > before.unhealthy {
-		t.Errorf("%d probes of captured pods failed", now.unhealthy-before.unhealthy)
-	}
-	figure(t, "probes of captured pods by HTTP, TCP and command: %d packets of the hosts to them, 0 failures, 0 restarts",
-		now.fromHost[nodes()[0]]+now.fromHost[nodes()[1]]-before.fromHost[nodes()[0]]-before.fromHost[nodes()[1]])
 }

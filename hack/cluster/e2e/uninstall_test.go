@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/ambient22/ambient22/internal/mesh"
@@ -127,6 +128,7 @@ func everything(ctx context.Context) (map[string]bool, error) {
 		return nil, err
 	}
 	config.QPS = -1
+	config.WarningHandler = rest.NoWarnings{} // that some types are old
 	types, err := discovery.NewDiscoveryClientForConfig(config)
 	if err != nil {
 		return nil, err
