@@ -389,6 +389,51 @@ func TestRollout(t *testing.T) {
 	}
 }
 
+// A ztunnel that drains is gone from one moment to the next, link and all, before the
+// mesh knows: whoever had a connection through it is told so at once, and nobody else
+// notices.
+func TestDrainingZtunnelVanishes(t *testing.T) {
+	l := up(t, "nft")
+	for _, host := range []string{"details", "outside-b", "httpbin"} {
+		echoes(t, l, host)
+	}
+	first, _ := l.Net.Topology.Pod("ztunnel-a")
+	old, next := *first, addZtunnel(t, l, 2)
+	var stays []*stay
+	for _, w := range rolloutWays() {
+		stays = append(stays, keep(t, l, w))
+	}
+	setZtunnels(t, l, []topology.Pod{old, next}, map[string]bool{next.Host: true})
+	eventually(t, "the tunnels lead to the new ztunnel", func() error { return activeIs(t, l, next) })
+	for _, w := range rolloutWays() {
+		stays = append(stays, keep(t, l, w))
+	}
+	output(t, l, "node-a", "ip", "link", "del", old.Veth)
+	for i, s := range stays {
+		throughOld := i < len(stays)/2 && s.way != "not captured"
+		start := time.Now()
+		err := s.ping()
+		took := time.Since(start)
+		switch {
+		case s.way == "in through a tunnel":
+			// The other node's ztunnel may use a tunnel of before for a new connection.
+		case !throughOld && err != nil:
+			t.Errorf("%s: %v", s.way, err)
+		case throughOld && (err == nil || took > time.Second):
+			t.Errorf("%s: %v after %v", s.way, err, took)
+		}
+		if throughOld {
+			t.Logf("%s: %v after %v", s.way, err, took.Round(time.Millisecond))
+		}
+	}
+	eventually(t, "nothing speaks of it", func() error {
+		if rules := output(t, l, "node-a", "iptables-nft-save", "-t", "mangle"); strings.Contains(rules, old.Veth) {
+			return errors.New(rules)
+		}
+		return nil
+	})
+}
+
 // isAs compares the rules, ip rules and tables of a node with what they were for
 // another ztunnel.
 func isAs(now, before map[string]string, old, next topology.Pod) error {
