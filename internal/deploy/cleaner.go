@@ -29,7 +29,7 @@ func (u *Uninstaller) cleanerFor(ctx context.Context) (*appsv1.DaemonSet, error)
 			case err == nil && name == cleaner:
 				return nil, nil
 			case err == nil:
-				return cleanerOf(live)
+				return u.withPlugin(live)
 			case !apierrors.IsNotFound(err):
 				return nil, fmt.Errorf("reading DaemonSet %s: %w", name, err)
 			}
@@ -44,6 +44,34 @@ func (u *Uninstaller) cleanerFor(ctx context.Context) (*appsv1.DaemonSet, error)
 		return set, err
 	}
 	return set, u.sameImage(ctx, &set.Spec.Template.Spec)
+}
+
+// withPlugin makes the cleaning DaemonSet out of the cluster's. Where that has no
+// plugin, an earlier form may have had one, which is still on the nodes: it is
+// looked for where the chart would put it.
+func (u *Uninstaller) withPlugin(live *appsv1.DaemonSet) (*appsv1.DaemonSet, error) {
+	to := &live.Spec.Template.Spec
+	node := container(to, NodeController)
+	if node == nil || container(to, pluginKeeper) != nil {
+		return cleanerOf(live)
+	}
+	chart, err := u.rendered()
+	if err != nil {
+		return nil, err
+	}
+	from := &chart.Spec.Template.Spec
+	keeper := container(from, pluginKeeper)
+	if keeper == nil {
+		return cleanerOf(live)
+	}
+	keeper.Image, keeper.ImagePullPolicy = node.Image, node.ImagePullPolicy
+	to.Containers = append(to.Containers, *keeper)
+	for _, v := range from.Volumes {
+		if !slices.ContainsFunc(to.Volumes, func(has corev1.Volume) bool { return has.Name == v.Name }) {
+			to.Volumes = append(to.Volumes, v)
+		}
+	}
+	return cleanerOf(live)
 }
 
 // rendered is the node controller's DaemonSet as the chart has it.
@@ -99,7 +127,7 @@ func cleanerOf(controller *appsv1.DaemonSet) (*appsv1.DaemonSet, error) {
 		return nil, fmt.Errorf("the DaemonSet %s has no container %s", controller.Name, NodeController)
 	}
 	var tasks []corev1.Container
-	if cni := container(from, "cni"); cni != nil {
+	if cni := container(from, pluginKeeper); cni != nil {
 		// First, because it keeps pods from starting while nobody answers it.
 		tasks = append(tasks, task(cni, volumes, "remove", flagNames(cni.Args)...))
 	}

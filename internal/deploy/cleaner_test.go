@@ -80,6 +80,37 @@ func TestCleaner(t *testing.T) {
 	}
 }
 
+// A plugin that was switched off after an install is still on the nodes.
+func TestCleanerOfAPluginSwitchedOff(t *testing.T) {
+	for values, tasks := range map[string]int{"cni.binDir=/home/kubernetes/bin": 2, "cni.enabled=false": 1} {
+		live, err := (&Uninstaller{Objects: rendering("cni.enabled=false", "image.tag=v8")}).rendered()
+		if err != nil {
+			t.Fatal(err)
+		}
+		set, err := (&Uninstaller{Objects: rendering(values)}).withPlugin(live)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pod := set.Spec.Template.Spec
+		if len(pod.InitContainers) != tasks {
+			t.Fatalf("%s: %d tasks", values, len(pod.InitContainers))
+		}
+		for _, c := range pod.InitContainers {
+			if !strings.HasSuffix(c.Image, ":v8") {
+				t.Errorf("%s runs %s", c.Name, c.Image)
+			}
+			for _, m := range c.VolumeMounts {
+				if !slices.ContainsFunc(pod.Volumes, func(v corev1.Volume) bool { return v.Name == m.Name }) {
+					t.Errorf("%s has no volume %s", c.Name, m.Name)
+				}
+			}
+		}
+		if tasks == 2 && !slices.ContainsFunc(pod.Volumes, func(v corev1.Volume) bool { return v.HostPath != nil && v.HostPath.Path == "/home/kubernetes/bin" }) {
+			t.Error("the given folder is not looked into")
+		}
+	}
+}
+
 // Without the plugin there is nothing to take away of it.
 func TestCleanerWithoutPlugin(t *testing.T) {
 	controller, err := (&Uninstaller{Objects: rendering("cni.enabled=false")}).rendered()

@@ -30,6 +30,7 @@ const (
 	Signer         = "ambient-signer"
 	Plugin         = "ambient-cni"
 	cleaner        = "ambient22-cleanup" // DaemonSet, while Uninstall runs
+	pluginKeeper   = "cni"               // container of NodeController's pods
 
 	configName  = "ambient22-config"
 	settingMode = "mode"

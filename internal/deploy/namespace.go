@@ -151,7 +151,11 @@ func (c *Client) disown(ctx context.Context, live *unstructured.Unstructured) er
 			return fmt.Errorf("taking our labels off namespace %s: %w", live.GetName(), err)
 		}
 	}
-	patch := fmt.Sprintf(`{"metadata":{"labels":{%q:null},"annotations":{%q:null}}}`, LabelPartOf, AnnotationCreated)
+	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:null}}}`, AnnotationCreated)
+	if ours(live) { // by the plain manifests
+		patch = fmt.Sprintf(`{"metadata":{"labels":{%q:null,%q:null,%q:null},"annotations":{%q:null}}}`,
+			LabelPartOf, "app.kubernetes.io/name", "app.kubernetes.io/version", AnnotationCreated)
+	}
 	_, err := objects.Patch(ctx, live.GetName(), types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: Manager})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("taking our labels off namespace %s: %w", live.GetName(), err)

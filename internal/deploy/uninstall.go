@@ -120,7 +120,9 @@ func (u *Uninstaller) letGo(ctx context.Context, marked []*corev1.Pod) error {
 	if err := u.Client.switchOff(ctx); err != nil {
 		return err
 	}
-	p.say("mesh mode is off; %d captured pods are being let go", len(marked))
+	if len(marked) > 0 {
+		p.say("mesh mode is off; %d captured pods are being let go", len(marked))
+	}
 	begun := time.Now()
 	wait, cancel := context.WithTimeout(ctx, min(letGoTimeout, u.Timeout))
 	defer cancel()
@@ -133,7 +135,7 @@ func (u *Uninstaller) letGo(ctx context.Context, marked []*corev1.Pod) error {
 		waitFor = slices.DeleteFunc(left, func(pod *corev1.Pod) bool { return !running[pod.Spec.NodeName] })
 		return len(waitFor) == 0, nil
 	})
-	if err == nil {
+	if err == nil && len(marked) > 0 {
 		p.say("every captured pod is let go (%s)", since(begun))
 	}
 	if err == nil || ctx.Err() != nil {
