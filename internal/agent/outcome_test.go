@@ -30,10 +30,7 @@ func (r *recorder) outcome(c *mesh.Capture) {
 }
 
 func told(c *mesh.Capture) string {
-	var all []string
-	for _, uid := range slices.Sorted(maps.Keys(c.Pods)) {
-		all = append(all, uid)
-	}
+	all := slices.Sorted(maps.Keys(c.Pods))
 	for _, uid := range slices.Sorted(maps.Keys(c.Refused)) {
 		all = append(all, "not "+uid+": "+c.Refused[uid])
 	}
@@ -78,6 +75,7 @@ func TestTellsNewsOnly(t *testing.T) {
 // A release is told when it is done, though the push that comes with it waits.
 func TestTellsOfAReleaseAtOnce(t *testing.T) {
 	paced(t, nil, func(t *testing.T, r *running) {
+		synctest.Wait() // the first snapshot has been told
 		r.hear()
 		r.snapshot <- snapshot("10.4.4.18", "10.4.4.20")
 		r.wantAfter(testDelay, "add [] remove [10.4.4.19]", "tell ")

@@ -391,17 +391,3 @@ func reply(w http.ResponseWriter, code int, body any) {
 	w.WriteHeader(code)
 	_ = json.NewEncoder(w).Encode(body) // a client that has gone needs no answer
 }
-
-// refuseUntil forbids a resource until open is closed.
-func refuseUntil(open <-chan struct{}, resource string) func(*http.Request) int {
-	return func(r *http.Request) int {
-		select {
-		case <-open:
-		default:
-			if strings.HasSuffix(r.URL.Path, "/"+resource) {
-				return http.StatusForbidden
-			}
-		}
-		return 0
-	}
-}

@@ -5,6 +5,7 @@ package kubeapi
 import (
 	"bytes"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"strings"
 	"sync"
@@ -280,5 +281,19 @@ func TestLoadReadsOnceAndWritesNothing(t *testing.T) {
 		if r.verb != "list" && r.verb != "watch" {
 			t.Errorf("%+v", r)
 		}
+	}
+}
+
+// refuseUntil forbids a resource until open is closed.
+func refuseUntil(open <-chan struct{}, resource string) func(*http.Request) int {
+	return func(r *http.Request) int {
+		select {
+		case <-open:
+		default:
+			if strings.HasSuffix(r.URL.Path, "/"+resource) {
+				return http.StatusForbidden
+			}
+		}
+		return 0
 	}
 }
