@@ -184,7 +184,7 @@ func (a *Agent) drained(r noderoute.Result, p *pass) {
 		a.Log.Info("another ztunnel took over; open connections stay with the one before", "before", r.Replaced, "connections", r.Drained)
 	}
 	if r.Ended {
-		a.Log.Info("a ztunnel has no connections any more")
+		a.Log.Info("a ztunnel does not drain any more")
 	}
 	if len(r.Undrained) > 0 && !slices.Equal(r.Undrained, p.undrained) {
 		a.Log.Warn("too many ztunnels have connections of before; those of the oldest are given up", "at_most", noderoute.DrainSlots, "given_up", r.Undrained)
