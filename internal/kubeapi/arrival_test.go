@@ -183,6 +183,17 @@ func (c *cluster) refused(ctx context.Context, p cni.Pod, says string, again boo
 	}
 }
 
+// TestARestartKeepsPodsWhoseInitContainersRun knows them by their annotation.
+func TestARestartKeepsPodsWhoseInitContainersRun(t *testing.T) {
+	s := article(t)
+	initializing := func(p *corev1.Pod) { p.Status.Phase = corev1.PodPending }
+	s.put(t, "pods", pod("plain", "10.4.4.19", initializing))
+	s.put(t, "pods", pod("sleep", "10.4.4.20", initializing, annotated))
+	s.put(t, "pods", pod("theirs", "10.4.3.21", on("node-b"), initializing, annotated))
+	c := run(t, s)
+	c.until("the first", has("sleep* ztunnel"))
+}
+
 func TestBeforeTheClusterIsKnown(t *testing.T) {
 	s := article(t)
 	s.put(t, "configmaps", settingsMap(map[string]string{KeyMode: "perhaps"}))

@@ -8,6 +8,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/ambient22/ambient22/internal/mesh"
 )
 
 // claims are the pods whose network the CNI plugin saw made or removed, and of which
@@ -78,9 +80,6 @@ func (c *claims) removed(uid types.UID) bool {
 func (c *claims) overlay(node string, pods []*corev1.Pod) []*corev1.Pod {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.all) == 0 {
-		return pods
-	}
 	owner := make(map[string]types.UID, len(c.all)) // by address, of networks the API server does not show yet
 	left := make(map[types.UID]bool)                // claims whose pod is not known
 	for uid := range c.all {
@@ -120,9 +119,20 @@ func (c *claims) overlay(node string, pods []*corev1.Pod) []*corev1.Pod {
 			pods[i] = withAddress(p, known.ip.String())
 		case taken != "" && taken != p.UID:
 			pods[i] = withAddress(p, "") // a newer network has it
+		case known == nil && wasCaptured(p):
+			shown := *p
+			shown.Status.Phase = corev1.PodRunning
+			pods[i] = &shown
 		}
 	}
 	return pods
+}
+
+// wasCaptured reports whether a pod whose init containers still run is captured at a
+// plugin's word that an earlier run was given: nobody else annotates a pending pod.
+func wasCaptured(p *corev1.Pod) bool {
+	return p.Status.Phase == corev1.PodPending && p.Status.PodIP != "" &&
+		p.Annotations[mesh.AnnotationRedirection] == mesh.RedirectionEnabled
 }
 
 // withAddress is a pod that runs and has this address, or none.

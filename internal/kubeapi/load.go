@@ -55,6 +55,7 @@ func Connect(kubeconfig string) (kubernetes.Interface, dynamic.Interface, error)
 	}
 	config = rest.AddUserAgent(config, Component)
 	config.QPS, config.Burst = requestsPerSecond, requestsAtOnce
+	config.Dial = dial
 	policies, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return nil, nil, fmt.Errorf("making a client for policies: %w", err)
