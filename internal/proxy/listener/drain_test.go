@@ -120,13 +120,13 @@ func TestFinish(t *testing.T) {
 			close(ended)
 		}()
 		for range 30 { // they keep coming
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 			set.latest.Store(time.Now().UnixNano())
 		}
 		if ctx.Err() != nil {
 			t.Error("the tunnel was told to go while connections still came")
 		}
-		time.Sleep(quiet + 2*lookAgain)
+		<-time.After(quiet + 2*lookAgain)
 		if ctx.Err() == nil {
 			t.Error("the tunnel was not told to go")
 		}
