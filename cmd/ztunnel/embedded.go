@@ -62,7 +62,10 @@ func (o *proxyOptions) embeddedPages(ctx context.Context, settings bootstrap.Opt
 		return nil, flagError("--admin-addr", err)
 	}
 	own := page{l, admin.New(c)}
-	ready := admin.Readiness(func(*http.Request) bool { return c.Source.Ready() && !c.Draining() })
+	clusters, listeners := c.Stats.Counter(clustersTaken), c.Stats.Counter(listenersTaken)
+	ready := admin.Readiness(func(*http.Request) bool {
+		return c.Source.Ready() && clusters.Get() > 0 && listeners.Get() > 0 && !c.Draining()
+	})
 	others, err := o.pages(ctx, ready, admin.Metrics(c))
 	if err != nil {
 		closePages([]page{own})

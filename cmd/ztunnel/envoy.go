@@ -18,6 +18,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -196,27 +197,63 @@ func exitOf(ctx context.Context, err error) error {
 	return &engineExit{code: exit.ExitCode(), err: err}
 }
 
+// Statistics that count what was taken over whole. A proxy whose first configuration
+// was refused calls itself live all the same, and would be made the node's ztunnel.
+const (
+	clustersTaken  = "cluster_manager.cds.update_success"
+	listenersTaken = "listener_manager.lds.update_success"
+)
+
 // askEnvoy answers readiness and metrics by asking Envoy's own admin interface. Once
 // ctx has ended, the pod is not ready, whatever Envoy says.
 func askEnvoy(ctx context.Context, settings bootstrap.Options) (readiness, metrics http.Handler) {
 	base := &url.URL{Scheme: "http", Host: settings.AdminAddr.String()}
 	client := &http.Client{Timeout: 2 * time.Second}
+	ask := func(r *http.Request, path, query string) (body string, ok bool) {
+		page := base.JoinPath(path)
+		page.RawQuery = query
+		request, err := http.NewRequestWithContext(r.Context(), http.MethodGet, page.String(), nil)
+		if err != nil {
+			return "", false
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			return "", false
+		}
+		defer response.Body.Close()
+		text, err := io.ReadAll(io.LimitReader(response.Body, 1<<16))
+		return string(text), err == nil && response.StatusCode == http.StatusOK
+	}
+	var taken atomic.Bool // for good: a later refusal leaves what was there
+	configured := func(r *http.Request) bool {
+		if taken.Load() {
+			return true
+		}
+		counts, ok := ask(r, "/stats", "usedonly&filter="+url.QueryEscape("update_success$"))
+		if ok && counted(counts, clustersTaken) && counted(counts, listenersTaken) {
+			taken.Store(true)
+		}
+		return taken.Load()
+	}
 	readiness = admin.Readiness(func(r *http.Request) bool {
 		if ctx.Err() != nil {
 			return false
 		}
-		request, err := http.NewRequestWithContext(r.Context(), http.MethodGet, base.JoinPath("/ready").String(), nil)
-		if err != nil {
-			return false
-		}
-		response, err := client.Do(request)
-		if err != nil {
-			return false
-		}
-		defer response.Body.Close()
-		return response.StatusCode == http.StatusOK
+		_, live := ask(r, "/ready", "")
+		return live && configured(r)
 	})
 	mux := http.NewServeMux()
 	mux.Handle("GET "+admin.MetricsPath, httputil.NewSingleHostReverseProxy(base))
 	return readiness, mux
+}
+
+// counted reports whether a page of Envoy's statistics ("name: value" lines) has the
+// counter above zero.
+func counted(page, name string) bool {
+	for line := range strings.Lines(page) {
+		if value, ok := strings.CutPrefix(line, name+": "); ok {
+			return strings.TrimSpace(value) != "0"
+		}
+	}
+	return false
 }

@@ -180,6 +180,10 @@ func TestPathToEnvoyIsCheckedFirst(t *testing.T) {
 func TestProbesOfARealEnvoy(t *testing.T) {
 	envoy := http.NewServeMux()
 	envoy.HandleFunc("/ready", func(http.ResponseWriter, *http.Request) {})
+	var listeners atomic.Int64
+	envoy.HandleFunc("/stats", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, "cluster_manager.cds.update_success: 1\nlistener_manager.lds.update_success: %d\n", listeners.Load())
+	})
 	envoy.HandleFunc("/stats/prometheus", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "envoy_x{} 1 %s\n", r.URL.RawQuery)
 	})
@@ -198,6 +202,10 @@ func TestProbesOfARealEnvoy(t *testing.T) {
 		in.Close()
 	}()
 	waitLine(t, bufio.NewScanner(out), "ready")
+	if status, _ := fetch(t, "http://"+readiness+"/healthz/ready"); status != http.StatusServiceUnavailable {
+		t.Errorf("readiness of an Envoy that refused its listeners: %d", status)
+	}
+	listeners.Store(1)
 	if status, _ := fetch(t, "http://"+readiness+"/healthz/ready"); status != http.StatusOK {
 		t.Errorf("readiness: %d", status)
 	}
