@@ -242,7 +242,7 @@ func (w *world) untouched(ctx context.Context, node, local, vip string) error {
 // and is called by them.
 func (w *world) testHostNetwork(t *testing.T) {
 	for node, p := range w.hosts {
-		for _, f := range w.traces(bookinfo, p.pod) {
+		for _, f := range w.traces(meshed, p.pod) {
 			if is, err := f.is(t.Context()); is || err != nil {
 				t.Errorf("%s of a pod on the network of %s: %v, %v", f.name, node, is, err)
 			}

@@ -139,9 +139,9 @@ func (w *world) testControllerKilled(t *testing.T) {
 	w.killController(t)
 	down := w.await(t, "the next controller", at, w.controllerReady)
 	f.check(t, fmt.Sprintf("controller killed (SIGKILL): the next is ready after %.1f s", down.Seconds()), at, 0)
-	w.runPod(t, bookinfo, "newcomer", nodes()[0])
-	defer w.removePod(t, bookinfo, "newcomer")
-	await(t, at, w.traces(bookinfo, w.podNamed(t, bookinfo, "newcomer")))
+	w.runPod(t, meshed, "newcomer", nodes()[0])
+	defer w.removePod(t, meshed, "newcomer")
+	await(t, at, w.traces(meshed, w.podNamed(t, meshed, "newcomer")))
 }
 
 // killController ends the first node's controller at once.
@@ -217,12 +217,12 @@ func (w *world) testAPIOutage(t *testing.T) {
 	})
 	// That the controllers follow it again shows in the next change.
 	p := w.sleep[nodes()[0]]
-	if err := w.api.label(t.Context(), bookinfo, p.Metadata.Name, map[string]any{mesh.LabelAmbientType: "none"}); err != nil {
+	if err := w.api.label(t.Context(), meshed, p.Metadata.Name, map[string]any{mesh.LabelAmbientType: "none"}); err != nil {
 		t.Fatal(err)
 	}
-	took := await(t, back, gone(w.traces(bookinfo, p.pod)))
+	took := await(t, back, gone(w.traces(meshed, p.pod)))
 	figure(t, "API server back: a pod that opted out then was let go %.1f s after its start", took.slowest().Seconds())
-	if err := w.api.label(t.Context(), bookinfo, p.Metadata.Name, map[string]any{mesh.LabelAmbientType: nil}); err != nil {
+	if err := w.api.label(t.Context(), meshed, p.Metadata.Name, map[string]any{mesh.LabelAmbientType: nil}); err != nil {
 		t.Fatal(err)
 	}
 	w.enrol(t)

@@ -5,8 +5,10 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,14 +42,14 @@ func (w *world) testLabelRemoved(t *testing.T) {
 	all := w.captured(nodes()...)
 	var facts []fact
 	for _, p := range all {
-		facts = append(facts, gone(w.traces(bookinfo, p.pod))...)
-		facts = append(facts, w.event(t, bookinfo, p.Metadata.Name, kubeapi.ReasonNotCaptured))
+		facts = append(facts, gone(w.traces(meshed, p.pod))...)
+		facts = append(facts, w.event(t, meshed, p.Metadata.Name, kubeapi.ReasonNotCaptured))
 	}
-	if err := w.api.label(t.Context(), bookinfo, "", ambient(false)); err != nil {
+	if err := w.api.label(t.Context(), meshed, "", ambient(false)); err != nil {
 		t.Fatal(err)
 	}
 	took := await(t, time.Now(), merge(facts))
-	figure(t, "label removed from a namespace: %d pods on %d nodes: %v; %s", len(all), len(nodes()), took, w.said(t, bookinfo, all[0].Metadata.Name))
+	figure(t, "label removed from a namespace: %d pods on %d nodes: %v; %s", len(all), len(nodes()), took, w.said(t, meshed, all[0].Metadata.Name))
 	promptly(t, took)
 	w.enrol(t)
 }
@@ -59,12 +61,10 @@ func (w *world) said(t *testing.T, namespace, object string) string {
 	if err != nil || len(found) == 0 {
 		t.Fatalf("events about %s: %v, %v", object, found, err)
 	}
-	last := found[0]
-	for _, e := range found {
-		if e.LastTimestamp.After(last.LastTimestamp.Time) {
-			last = e
-		}
-	}
+	// Versions grow; the times of events are whole seconds.
+	last := slices.MaxFunc(found, func(a, b corev1.Event) int {
+		return cmp.Or(cmp.Compare(len(a.ResourceVersion), len(b.ResourceVersion)), cmp.Compare(a.ResourceVersion, b.ResourceVersion))
+	})
 	return fmt.Sprintf("%q", last.Message)
 }
 
@@ -73,17 +73,17 @@ func (w *world) testSidecarLabel(t *testing.T) {
 	all := w.captured(nodes()...)
 	var facts []fact
 	for _, p := range all {
-		facts = append(facts, gone(w.traces(bookinfo, p.pod))...)
-		facts = append(facts, w.event(t, bookinfo, p.Metadata.Name, kubeapi.ReasonNotCaptured))
+		facts = append(facts, gone(w.traces(meshed, p.pod))...)
+		facts = append(facts, w.event(t, meshed, p.Metadata.Name, kubeapi.ReasonNotCaptured))
 	}
-	facts = append(facts, w.event(t, metav1.NamespaceDefault, bookinfo, kubeapi.ReasonInactive))
-	if err := w.api.label(t.Context(), bookinfo, "", map[string]any{"istio-injection": "enabled"}); err != nil {
+	facts = append(facts, w.event(t, metav1.NamespaceDefault, meshed, kubeapi.ReasonInactive))
+	if err := w.api.label(t.Context(), meshed, "", map[string]any{"istio-injection": "enabled"}); err != nil {
 		t.Fatal(err)
 	}
 	took := await(t, time.Now(), merge(facts))
-	figure(t, "sidecar label on the namespace: %d pods on %d nodes: %v; %s", len(all), len(nodes()), took, w.said(t, bookinfo, all[0].Metadata.Name))
+	figure(t, "sidecar label on the namespace: %d pods on %d nodes: %v; %s", len(all), len(nodes()), took, w.said(t, meshed, all[0].Metadata.Name))
 	promptly(t, took)
-	if err := w.api.label(t.Context(), bookinfo, "", map[string]any{"istio-injection": nil}); err != nil {
+	if err := w.api.label(t.Context(), meshed, "", map[string]any{"istio-injection": nil}); err != nil {
 		t.Fatal(err)
 	}
 	w.enrol(t)
@@ -91,15 +91,15 @@ func (w *world) testSidecarLabel(t *testing.T) {
 
 func (w *world) testOptOut(t *testing.T) {
 	p := w.sleep[nodes()[0]]
-	facts := append(gone(w.traces(bookinfo, p.pod)), w.event(t, bookinfo, p.Metadata.Name, kubeapi.ReasonNotCaptured))
-	if err := w.api.label(t.Context(), bookinfo, p.Metadata.Name, map[string]any{mesh.LabelAmbientType: "none"}); err != nil {
+	facts := append(gone(w.traces(meshed, p.pod)), w.event(t, meshed, p.Metadata.Name, kubeapi.ReasonNotCaptured))
+	if err := w.api.label(t.Context(), meshed, p.Metadata.Name, map[string]any{mesh.LabelAmbientType: "none"}); err != nil {
 		t.Fatal(err)
 	}
 	took := await(t, time.Now(), facts)
-	figure(t, "a pod opts out: %v; %s", took, w.said(t, bookinfo, p.Metadata.Name))
+	figure(t, "a pod opts out: %v; %s", took, w.said(t, meshed, p.Metadata.Name))
 	promptly(t, took)
 	w.callsPlainly(t, p, w.web[nodes()[1]])
-	if err := w.api.label(t.Context(), bookinfo, p.Metadata.Name, map[string]any{mesh.LabelAmbientType: nil}); err != nil {
+	if err := w.api.label(t.Context(), meshed, p.Metadata.Name, map[string]any{mesh.LabelAmbientType: nil}); err != nil {
 		t.Fatal(err)
 	}
 	w.enrol(t)
@@ -109,12 +109,12 @@ func (w *world) testOptOut(t *testing.T) {
 // its address.
 func (w *world) testPodDeleted(t *testing.T) {
 	node := nodes()[0]
-	w.runPod(t, bookinfo, "short-lived", node)
-	p := enter(t, w.podNamed(t, bookinfo, "short-lived"))
-	traces := w.traces(bookinfo, p.pod)
+	w.runPod(t, meshed, "short-lived", node)
+	p := enter(t, w.podNamed(t, meshed, "short-lived"))
+	traces := w.traces(meshed, p.pod)
 	await(t, time.Now(), traces)
-	deleted := w.deleted(t, bookinfo, "short-lived")
-	if err := w.api.CoreV1().Pods(bookinfo).Delete(t.Context(), "short-lived", metav1.DeleteOptions{}); err != nil {
+	deleted := w.deleted(t, meshed, "short-lived")
+	if err := w.api.CoreV1().Pods(meshed).Delete(t.Context(), "short-lived", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	at := <-deleted

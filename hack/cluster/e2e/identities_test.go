@@ -44,7 +44,7 @@ import (
 const (
 	// loneIdentity is that of the only pod of a service account.
 	loneAccount  = "lone"
-	loneIdentity = "spiffe://cluster.local/ns/" + bookinfo + "/sa/" + loneAccount
+	loneIdentity = "spiffe://cluster.local/ns/" + meshed + "/sa/" + loneAccount
 	secretType   = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 	// nobody is a user that is not allowed to ask the node controller.
 	nobody = 65534
@@ -55,12 +55,12 @@ const (
 func (w *world) testIdentities(t *testing.T) {
 	with, without := nodes()[0], nodes()[1]
 	lone := strings.Replace(lonePod("lone", with), `"spec": {`, `"spec": {"serviceAccountName": "`+loneAccount+`", `, 1)
-	if _, err := kubectl(t.Context(), lone, "-n", bookinfo, "apply", "-f", "-"); err != nil {
+	if _, err := kubectl(t.Context(), lone, "-n", meshed, "apply", "-f", "-"); err != nil {
 		t.Fatal(err)
 	}
-	defer w.removePod(t, bookinfo, "lone")
-	must(t, "-n", bookinfo, "wait", "pod/lone", "--for=condition=Ready", "--timeout=60s")
-	await(t, time.Now(), w.traces(bookinfo, w.podNamed(t, bookinfo, "lone")))
+	defer w.removePod(t, meshed, "lone")
+	must(t, "-n", meshed, "wait", "pod/lone", "--for=condition=Ready", "--timeout=60s")
+	await(t, time.Now(), w.traces(meshed, w.podNamed(t, meshed, "lone")))
 	t.Run("SDS", func(t *testing.T) { w.testSDS(t, with, without) })
 	t.Run("SDS as another user", func(t *testing.T) { w.testOtherUser(t, with) })
 	t.Run("request of another node", func(t *testing.T) { w.testForeignRequest(t, with, without) })
@@ -219,7 +219,7 @@ func (w *world) testForeignRequest(t *testing.T, with, without string) {
 
 // testPodRequest: a pod's own token allows no request at all.
 func (w *world) testPodRequest(t *testing.T) {
-	token, err := w.api.CoreV1().ServiceAccounts(bookinfo).CreateToken(t.Context(), loneAccount, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	token, err := w.api.CoreV1().ServiceAccounts(meshed).CreateToken(t.Context(), loneAccount, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ func (w *world) kubeletState(t *testing.T) probed {
 // unhealthy is how many probes of captured pods have failed up to now.
 func (w *world) unhealthy(ctx context.Context) (n int, err error) {
 	for _, p := range w.captured(nodes()...) {
-		found, err := w.api.events(ctx, bookinfo, p.Metadata.Name, "Unhealthy")
+		found, err := w.api.events(ctx, meshed, p.Metadata.Name, "Unhealthy")
 		if err != nil {
 			return n, err
 		}
@@ -58,7 +58,7 @@ func (w *world) testProbes(t *testing.T, before probed) {
 		}
 		return nil
 	})
-	for node, p := range pods(t, bookinfo, "productpage") {
+	for node, p := range pods(t, meshed, "productpage") {
 		for _, c := range p.Status.ContainerStatuses {
 			if !c.Ready || c.RestartCount > 0 {
 				t.Errorf("%s on %s: ready %v, %d restarts", p.Metadata.Name, node, c.Ready, c.RestartCount)

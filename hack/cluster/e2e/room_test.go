@@ -66,6 +66,8 @@ func newRoom(t *testing.T, pods int) *room {
 		r.run(t, "", "sysctl", "-qw", setting)
 	}
 	r.run(t, strings.Join(r.links(pods), "\n"), "ip", "-batch", "-")
+	// The kernel would take it away with the namespace, but at its leisure.
+	t.Cleanup(func() { output(t, exec.Command("ip", "link", "del", harness)) })
 	output(t, exec.Command("ip", "link", "set", harness, "master", "br0", "up"))
 	r.run(t, "route add default via "+gateway, "ip", "-batch", "-")
 	return r

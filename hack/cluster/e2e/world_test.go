@@ -5,6 +5,7 @@
 package e2e
 
 import (
+	"context"
 	_ "embed"
 	"fmt"
 	"net"
@@ -23,8 +24,8 @@ var meshObjects string
 // The namespaces of testdata/mesh.yaml: one that asks to take part, and one that
 // never does.
 const (
-	bookinfo = "bookinfo"
-	outside  = "plain"
+	meshed  = "meshed"
+	outside = "plain"
 )
 
 // world is who talks with whom in the tests of the mesh. The maps' keys are nodes.
@@ -46,14 +47,19 @@ func settle(t *testing.T) *world {
 	if _, err := kubectl(t.Context(), meshObjects, "apply", "-f", "-"); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { // their end need not be waited for
+		if _, err := kubectl(context.Background(), "", "delete", "namespace", meshed, outside, "--wait=false"); err != nil {
+			t.Error(err)
+		}
+	})
 	for _, set := range []string{"sleep", "productpage", "hostnetwork"} {
-		must(t, "-n", bookinfo, "rollout", "status", "daemonset/"+set, "--timeout=90s")
+		must(t, "-n", meshed, "rollout", "status", "daemonset/"+set, "--timeout=90s")
 	}
 	must(t, "-n", outside, "rollout", "status", "daemonset/web", "--timeout=90s")
-	w := &world{top: t, api: newAPI(t), hosts: entered(t, bookinfo, "hostnetwork")}
+	w := &world{top: t, api: newAPI(t), hosts: entered(t, meshed, "hostnetwork")}
 	w.web = entered(t, outside, "web")
-	w.sleep, w.productpage = entered(t, bookinfo, "sleep"), entered(t, bookinfo, "productpage")
-	w.vip = must(t, "-n", bookinfo, "get", "service", "productpage", "-o", "jsonpath={.spec.clusterIP}")
+	w.sleep, w.productpage = entered(t, meshed, "sleep"), entered(t, meshed, "productpage")
+	w.vip = must(t, "-n", meshed, "get", "service", "productpage", "-o", "jsonpath={.spec.clusterIP}")
 	w.webVIP = must(t, "-n", outside, "get", "service", "web", "-o", "jsonpath={.spec.clusterIP}")
 	for _, node := range nodes() {
 		for _, vip := range []string{w.vip, w.webVIP} {
@@ -93,9 +99,9 @@ func (w *world) enrol(t *testing.T) times {
 	t.Helper()
 	var facts []fact
 	for _, p := range w.captured(nodes()...) {
-		facts = append(facts, w.traces(bookinfo, p.pod)...)
+		facts = append(facts, w.traces(meshed, p.pod)...)
 	}
-	if err := w.api.label(t.Context(), bookinfo, "", ambient(true)); err != nil {
+	if err := w.api.label(t.Context(), meshed, "", ambient(true)); err != nil {
 		t.Fatal(err)
 	}
 	return await(t, time.Now(), merge(facts))
