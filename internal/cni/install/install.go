@@ -14,8 +14,6 @@ import (
 	"strings"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/ambient22/ambient22/internal/cni"
 )
 
@@ -360,38 +358,4 @@ func writeLike(path string, content []byte, info fs.FileInfo) error {
 		return os.Chown(path, int(stat.Uid), int(stat.Gid))
 	}
 	return nil
-}
-
-// removeParts removes what an install that was killed left half written, and copies of
-// files whose lists are gone.
-func (i *Installer) removeParts() {
-	for _, pattern := range []string{filepath.Join(i.ConfDir, ".*"+cni.PartEnding+"*"), filepath.Join(i.BinDir, ".*"+cni.PartEnding+"*"), filepath.Join(i.ConfDir, "*"+kept)} {
-		parts, _ := filepath.Glob(pattern) // the pattern is well formed
-		for _, part := range parts {
-			_ = os.Remove(part) // nobody reads it
-		}
-	}
-}
-
-func sameContent(a, b string) (bool, error) {
-	one, err1 := os.ReadFile(a)
-	other, err2 := os.ReadFile(b)
-	if err := errors.Join(err1, err2); err != nil {
-		return false, err
-	}
-	return bytes.Equal(one, other), nil
-}
-
-// lock keeps others out who install or remove at the same time. It is on the folder
-// itself and leaves nothing behind.
-func lock(dir string) (unlock func(), err error) {
-	folder, err := os.Open(dir)
-	if err != nil {
-		return nil, fmt.Errorf("opening the folder of network configurations: %w", err)
-	}
-	if err := unix.Flock(int(folder.Fd()), unix.LOCK_EX); err != nil {
-		folder.Close()
-		return nil, fmt.Errorf("locking %s: %w", dir, err)
-	}
-	return func() { folder.Close() }, nil
 }
