@@ -116,11 +116,11 @@ func askSDS(ctx context.Context, node, secret string) (int, error) {
 // xdsSocket is the node controller's socket, seen from this machine.
 func xdsSocket(ctx context.Context, node string) (string, error) {
 	// The first process is number 1 in the host; its outer number leads to its files.
-	out, err := onHost(ctx, node, "sh", "-c", "stat -c '%d %i' /run/ambient22/xds.sock")
+	out, err := onHost(ctx, node, "sh", "-c", "stat -c '%d %i' /run/ambient22/xds/xds.sock")
 	if err != nil {
 		return "", err
 	}
-	sockets, err := fs.Glob(os.DirFS("/proc"), "[0-9]*/root/run/ambient22/xds.sock")
+	sockets, err := fs.Glob(os.DirFS("/proc"), "[0-9]*/root/run/ambient22/xds/xds.sock")
 	if err != nil {
 		return "", err
 	}
