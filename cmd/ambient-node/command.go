@@ -62,7 +62,10 @@ func cleanupCommand() *cobra.Command {
 			if err == nil || len(result.Changes) > 0 {
 				printResult(cmd, result, "nothing of ours on this node")
 			}
-			return err
+			if err != nil {
+				return err
+			}
+			return agent.RemoveLeftovers(o.stateDir)
 		},
 	}
 	o.nodeFlags(cmd.Flags())
@@ -113,7 +116,7 @@ func (o *options) withPlan(cmd *cobra.Command, do func(*noderoute.Node, noderout
 	}
 	ztunnel := snapshot.ActiveZtunnel(o.mesh.Node)
 	if ztunnel == nil {
-		return fmt.Errorf("node %s has no ready ztunnel pod (label app=ztunnel): nothing would be captured", o.mesh.Node)
+		return fmt.Errorf("node %s has no ready ztunnel pod (label app=ztunnel, namespace istio-system): nothing would be captured", o.mesh.Node)
 	}
 	config, err := agent.HostConfig(snapshot, o.mesh.Node, ztunnel)
 	if err != nil {

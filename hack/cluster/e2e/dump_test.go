@@ -34,7 +34,7 @@ func shown() []string {
 const (
 	cniFiles = `for f in $(find /etc/cni /opt/cni -type f | sort); do sha256sum $f; done`
 	ownFiles = `find /etc /opt /run /var -path '*ambient*' -not -type d -not -path '/var/lib/containerd/*' -not -path '/run/containerd/*' \
--not -path '/var/lib/kubelet/*' -not -path '/var/log/*' -not -path /run/ambient22/lock | sort`
+-not -path '/var/lib/kubelet/*' -not -path '/var/log/*' | sort`
 )
 
 // takeDump lists all of a node.
