@@ -21,6 +21,7 @@ import (
 // programmed is what this run last put on the node.
 type programmed struct {
 	ok      bool   // the node was compared with the plan as a whole, and agreed in the end
+	down    bool   // nothing is on the node, because no ztunnel is ready
 	ztunnel string // namespace/name of the active ztunnel
 	config  noderoute.HostConfig
 	refused map[string]string // why, by pod UID: logged once
@@ -33,6 +34,7 @@ func (a *Agent) program(ctx context.Context, s *mesh.Snapshot, p *pass) error {
 	if ztunnel == nil {
 		return a.takeDown(ctx, s, p)
 	}
+	p.node.down = false
 	config, err := HostConfig(s, a.NodeName, ztunnel)
 	if err != nil {
 		return err
@@ -141,6 +143,9 @@ func (p *pass) forgive(r noderoute.Result) {
 
 // takeDown leaves the node without a data path: pods talk plainly.
 func (a *Agent) takeDown(ctx context.Context, s *mesh.Snapshot, p *pass) error {
+	if p.node.down && !p.check {
+		return nil
+	}
 	if p.node.ztunnel != "" || !p.installed {
 		a.Log.Warn("no ready ztunnel on this node; pods talk plainly")
 	}
@@ -150,7 +155,7 @@ func (a *Agent) takeDown(ctx context.Context, s *mesh.Snapshot, p *pass) error {
 	if err != nil {
 		return fmt.Errorf("taking the data path down: %w", err)
 	}
-	p.installed = true
+	p.node.down, p.installed = true, true
 	a.Metrics.enrolled.Set(0)
 	return nil
 }
