@@ -59,6 +59,7 @@ type Server struct {
 	current *snapshot     // nil before the first Set
 	changed chan struct{} // closed, and replaced, when current or a secret changed
 	streams map[*stream]struct{}
+	proxies chan struct{} // closed, and replaced, when the first stream opened or the last ended
 	opened  uint64
 }
 
@@ -84,6 +85,7 @@ func New(c Config) *Server {
 		sotwBytes:   sotwMessageBytes,
 		changed:     make(chan struct{}),
 		streams:     make(map[*stream]struct{}),
+		proxies:     make(chan struct{}),
 	}
 }
 
@@ -122,6 +124,32 @@ func (s *Server) Set(r *envoyconfig.Resources) error {
 	s.metrics.sets.WithLabelValues(setTaken).Inc()
 	s.metrics.serving(next)
 	return nil
+}
+
+// Forget lets go of everything that was set, as if nothing had been yet. It does
+// nothing, and reports false, while a proxy is connected.
+func (s *Server) Forget() bool {
+	s.setting.Lock()
+	defer s.setting.Unlock()
+	s.mu.Lock()
+	free := len(s.streams) == 0
+	if free {
+		s.current = nil
+	}
+	s.mu.Unlock()
+	if free {
+		s.secrets.retain(&snapshot{})
+		s.metrics.serving(&snapshot{})
+	}
+	return free
+}
+
+// Proxies reports whether any proxy is connected. The channel is closed when that
+// changes.
+func (s *Server) Proxies() (connected bool, changed <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.streams) > 0, s.proxies
 }
 
 // Serve accepts proxies on lis until ctx ends, and closes lis. Streams are then
@@ -213,6 +241,16 @@ func (s *Server) notify() {
 	s.changed = make(chan struct{})
 }
 
+// register adds or removes a stream; the caller holds mu.
+func (s *Server) register(change func()) {
+	before := len(s.streams) > 0
+	change()
+	if before != (len(s.streams) > 0) {
+		close(s.proxies)
+		s.proxies = make(chan struct{})
+	}
+}
+
 // open registers a stream.
 func (s *Server) open(rpc grpc.ServerStream, service string, d dialect, who Peer) *stream {
 	s.mu.Lock()
@@ -225,7 +263,7 @@ func (s *Server) open(rpc grpc.ServerStream, service string, d dialect, who Peer
 	st.record.status = ProxyStatus{
 		Stream: id, Service: service, Protocol: d.String(), Peer: who, Connected: time.Now(),
 	}
-	s.streams[st] = struct{}{}
+	s.register(func() { s.streams[st] = struct{}{} })
 	s.mu.Unlock()
 	s.metrics.streams.WithLabelValues(service, d.String()).Inc()
 	return st
@@ -234,7 +272,7 @@ func (s *Server) open(rpc grpc.ServerStream, service string, d dialect, who Peer
 // close forgets a stream.
 func (s *Server) close(st *stream) {
 	s.mu.Lock()
-	delete(s.streams, st)
+	s.register(func() { delete(s.streams, st) })
 	s.mu.Unlock()
 	s.metrics.streams.WithLabelValues(st.service, st.dialect.String()).Dec()
 	for _, sub := range st.subs {

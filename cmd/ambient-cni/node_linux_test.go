@@ -72,6 +72,8 @@ func (kernelNode) Preflight(context.Context, noderoute.HostConfig) ([]noderoute.
 type ztunnel struct{}
 
 func (ztunnel) Set(*envoyconfig.Resources) error { return nil }
+func (ztunnel) Forget() bool                     { return true }
+func (ztunnel) Proxies() (bool, <-chan struct{}) { return true, nil }
 
 // node is a node with a controller, in a network namespace of the test's, and one
 // namespace for pods.

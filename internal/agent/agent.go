@@ -34,6 +34,11 @@ type Node interface {
 // XDS is where finished resources go. *xds.Server is one.
 type XDS interface {
 	Set(*envoyconfig.Resources) error
+	// Forget lets go of what was set, unless a proxy is connected.
+	Forget() bool
+	// Proxies reports whether a proxy is connected; the channel is closed when that
+	// changes.
+	Proxies() (connected bool, changed <-chan struct{})
 }
 
 // Config is one node's agent.
@@ -154,6 +159,7 @@ func (a *Agent) loop(ctx context.Context) error {
 	pace := pace{delay: a.PushDelay, interval: a.PushInterval}
 	var pass pass
 	var drift drift
+	_, proxies := a.XDS.Proxies()
 	for {
 		select {
 		case <-ctx.Done():
@@ -177,6 +183,8 @@ func (a *Agent) loop(ctx context.Context) error {
 				continue
 			}
 			pass.check = true
+		case <-proxies:
+			_, proxies = a.XDS.Proxies()
 		case <-resync.C:
 			pass.check = true
 		case <-pass.again():

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -33,6 +34,10 @@ type recorder struct {
 	leftOut netip.Addr // a pod that can't take part
 	changed chan noderoute.Kinds
 	hears   atomic.Bool // whether what is told is a call
+
+	mu        sync.Mutex
+	connected bool          // a proxy is
+	proxies   chan struct{} // closed when that changes
 }
 
 func (r *recorder) call(format string, args ...any) error {
@@ -92,6 +97,33 @@ func (r *recorder) Watch(ctx context.Context, changed func(noderoute.Kinds)) err
 
 func (r *recorder) Set(resources *envoyconfig.Resources) error {
 	return r.call("serve %d secrets", len(resources.Secrets))
+}
+
+func (r *recorder) Forget() bool {
+	if connected, _ := r.Proxies(); connected {
+		return false
+	}
+	return r.call("forget") == nil
+}
+
+func (r *recorder) Proxies() (bool, <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.proxies == nil {
+		r.proxies = make(chan struct{})
+	}
+	return r.connected, r.proxies
+}
+
+// connect has a proxy connect, or leave.
+func (r *recorder) connect(connected bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.connected = connected
+	if r.proxies != nil {
+		close(r.proxies)
+	}
+	r.proxies = make(chan struct{})
 }
 
 func ips(pods []noderoute.Pod) string {
@@ -227,7 +259,7 @@ func TestWithoutZtunnelPodsTalkPlainly(t *testing.T) {
 	r.snapshot <- snapshot("10.4.4.18", "10.4.4.19")
 	r.want("serve 2 secrets", "preflight", "apply 10.4.4.18 with [10.4.4.19]")
 	r.snapshot <- snapshot("", "10.4.4.19")
-	r.want("serve 2 secrets", "clean up")
+	r.want("forget", "clean up")
 	r.snapshot <- snapshot("10.4.4.18", "10.4.4.19")
 	r.want("serve 2 secrets", "preflight", "apply 10.4.4.18 with [10.4.4.19]")
 }

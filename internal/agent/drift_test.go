@@ -64,7 +64,7 @@ func TestAfterAFailedRepairTheWholeNodeIsCompared(t *testing.T) {
 func TestWithoutADataPathThereIsNoDrift(t *testing.T) {
 	paced(t, nil, func(t *testing.T, r *running) {
 		r.snapshot <- snapshot("")
-		r.want("add [] remove [10.4.4.19]", "serve 0 secrets", "clean up")
+		r.want("add [] remove [10.4.4.19]", "forget", "clean up")
 		r.changed <- noderoute.Everything
 		letPass(time.Minute)
 		if len(r.calls) > 0 {

@@ -50,7 +50,7 @@ func TestTellsWhatTheNodeDidAfterIt(t *testing.T) {
 	r.snapshot <- snapshot("10.4.4.18", "10.4.4.19")
 	r.want("add [] remove [10.4.4.20]", "serve 2 secrets", "tell pod-10.4.4.19")
 	r.snapshot <- snapshot("", "10.4.4.19")
-	r.want("serve 2 secrets", "clean up", "tell ")
+	r.want("forget", "clean up", "tell ")
 }
 
 // A comparison that finds nothing new is not told.

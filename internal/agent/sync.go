@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"runtime/debug"
 	"time"
 
 	"github.com/ambient22/ambient22/envoyconfig"
@@ -72,9 +73,14 @@ func (a *Agent) sync(ctx context.Context, s *mesh.Snapshot, p *pass) State {
 	return state
 }
 
-// serve offers the snapshot's resources to the ztunnel.
+// serve offers the snapshot's resources to the ztunnel. Where there is none, none
+// are made: those of a large mesh take much memory.
 func (a *Agent) serve(s *mesh.Snapshot, p *pass) error {
-	if p.served == s {
+	if !a.hasAudience(s) {
+		a.letGo(s, p)
+		return nil
+	}
+	if p.served == s && p.resources != nil {
 		return nil
 	}
 	start := time.Now()
@@ -91,4 +97,24 @@ func (a *Agent) serve(s *mesh.Snapshot, p *pass) error {
 	a.Metrics.rebuilt(p.resources, resources)
 	p.served, p.resources = s, resources
 	return nil
+}
+
+// hasAudience reports whether anybody wants to be served: a ztunnel's pod is on the
+// node, ready or not, or a proxy is connected that the mesh does not tell of.
+func (a *Agent) hasAudience(s *mesh.Snapshot) bool {
+	connected, _ := a.XDS.Proxies()
+	return connected || s.HasZtunnel(a.NodeName)
+}
+
+// letGo gives back what was made for a ztunnel that is gone.
+func (a *Agent) letGo(s *mesh.Snapshot, p *pass) {
+	if p.resources != nil {
+		if !a.XDS.Forget() {
+			return // a proxy has just come, of which the loop will hear
+		}
+		p.resources, a.builder = nil, envoyconfig.NewBuilder(a.Form)
+		a.Log.Info("no ztunnel is on this node; what was made for it is let go")
+		debug.FreeOSMemory() // else the node would go without it for minutes
+	}
+	p.served = s
 }

@@ -36,6 +36,13 @@ func (s *Snapshot) ActiveZtunnel(node string) *Workload {
 	return active
 }
 
+// HasZtunnel reports whether a node has any ztunnel, ready or not.
+func (s *Snapshot) HasZtunnel(node string) bool {
+	return slices.ContainsFunc(s.Workloads, func(w Workload) bool {
+		return w.Class == Ztunnel && w.Node == node && !w.HostNetwork
+	})
+}
+
 // OtherZtunnels are the addresses of a node's ztunnels besides the active one, the
 // newest first: those that were active may still have connections. They are there
 // until their pods are gone, ready or not.
