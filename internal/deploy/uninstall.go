@@ -120,22 +120,23 @@ func (u *Uninstaller) letGo(ctx context.Context, marked []*corev1.Pod) error {
 	if err := u.Client.switchOff(ctx); err != nil {
 		return err
 	}
-	if len(marked) > 0 {
-		p.say("mesh mode is off; %d captured pods are being let go", len(marked))
+	waitFor := letGoBy(running, marked)
+	captured := len(waitFor) > 0
+	if captured {
+		p.say("mesh mode is off; %d captured pods are being let go", len(waitFor))
 	}
 	begun := time.Now()
 	wait, cancel := context.WithTimeout(ctx, min(letGoTimeout, u.Timeout))
 	defer cancel()
-	var waitFor []*corev1.Pod
 	err = poll(wait, func(ctx context.Context) (bool, error) {
 		left, err := u.Client.marked(ctx)
 		if err != nil {
 			return false, err
 		}
-		waitFor = slices.DeleteFunc(left, func(pod *corev1.Pod) bool { return !running[pod.Spec.NodeName] })
+		waitFor = letGoBy(running, left)
 		return len(waitFor) == 0, nil
 	})
-	if err == nil && len(marked) > 0 {
+	if err == nil && captured {
 		p.say("every captured pod is let go (%s)", since(begun))
 	}
 	if err == nil || ctx.Err() != nil {
@@ -143,6 +144,19 @@ func (u *Uninstaller) letGo(ctx context.Context, marked []*corev1.Pod) error {
 	}
 	p.say("after %v these pods are still marked as captured, and the cleanup of their nodes lets them go: %s", min(letGoTimeout, u.Timeout), podNames(waitFor))
 	return nil
+}
+
+// letGoBy are those of the marked pods that the running controllers let go. Pods that
+// have ended keep their mark: no controller looks at them any more.
+func letGoBy(running map[string]bool, marked []*corev1.Pod) []*corev1.Pod {
+	var pods []*corev1.Pod
+	for _, pod := range marked {
+		ended := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+		if running[pod.Spec.NodeName] && !ended {
+			pods = append(pods, pod)
+		}
+	}
+	return pods
 }
 
 // controllers are the nodes whose controller is ready, whatever else is in its pod.
