@@ -226,4 +226,26 @@ func (w *world) testAPIOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.enrol(t)
+	w.wakeOthers(t)
+}
+
+// wakeOthers restarts what else follows the API server: after such an outage it would
+// look again only within a minute, and the next tests would wait for it.
+func (w *world) wakeOthers(t *testing.T) {
+	t.Helper()
+	restart := func(name string, daemons ...string) {
+		for _, daemon := range daemons {
+			err := host.StopDaemon(t.Context(), cluster(), name, daemon)
+			if err == nil {
+				err = host.StartDaemon(cluster(), name, daemon)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	restart("control", "kube-controller-manager", "kube-scheduler")
+	for _, node := range nodes() {
+		restart(node, "kubelet") // kube-proxy would print its rules in another order
+	}
 }

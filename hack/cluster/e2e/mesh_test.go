@@ -28,9 +28,9 @@ func TestMesh(t *testing.T) {
 	t.Run("probes", func(t *testing.T) { w.testProbes(t, probes) })
 	t.Run("rollout", w.testRollout)
 	t.Run("identities", w.testIdentities)
-	t.Run("damage", w.testDamage)
 	t.Run("controller killed", w.testControllerKilled)
 	t.Run("API outage", w.testAPIOutage)
+	t.Run("damage", w.testDamage)
 	t.Run("uninstall", func(t *testing.T) { w.testUninstall(t, before) })
 }
 

@@ -40,11 +40,13 @@ func (w *world) look(t *testing.T) before {
 	t.Helper()
 	b := before{nodes: map[string]dump{}}
 	for _, node := range nodes() {
-		d, err := takeDump(t.Context(), node)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.nodes[node] = d
+		eventually(t, "the addresses of "+node+" to settle", func() (err error) {
+			b.nodes[node], err = takeDump(t.Context(), node)
+			if err == nil && strings.Contains(b.nodes[node]["ip address"], " tentative") {
+				err = errors.New("an IPv6 address is still tentative")
+			}
+			return err
+		})
 	}
 	objects, err := everything(t.Context())
 	if err != nil {
