@@ -46,6 +46,9 @@ type Hop struct {
 // own tells whether the route leads over a device of the address's own.
 func (h Hop) own() bool { return h.Dev != "" && h.Bits == 32 && !h.Via.IsValid() && !h.Local }
 
+// none tells whether no route leads to the address as one of the node's pods.
+func (h Hop) none() bool { return !h.Local && (h.Dev == "" || h.Via.IsValid() || h.Bits == 0) }
+
 // PlanHost says what should be on a node. A pod that cannot take part is left
 // out and named in Plan.Refused; the error is about the node as a whole.
 func PlanHost(c HostConfig, f Facts) (Plan, error) {

@@ -166,6 +166,7 @@ func (s *session) routeProblems(c HostConfig, _ tools) ([]Problem, error) {
 		out = append(out, Problem{
 			What:  "the host address is not an address of this node; packets from the node itself would be captured",
 			Where: "ip addr: " + c.HostIP.String(), WayOut: "correct the Node's spec.podCIDR (the node has its first address) or, where it has none, its InternalIP", Blocking: true,
+			Passing: hops[c.ZtunnelIP].none(), // it may be there with the first pod
 		})
 	}
 	if c.ZtunnelIP.IsValid() {
@@ -175,6 +176,7 @@ func (s *session) routeProblems(c HostConfig, _ tools) ([]Problem, error) {
 		}
 		for i := range problem {
 			problem[i].Blocking = true // without it there is no data path at all
+			problem[i].Passing = hops[c.ZtunnelIP].none()
 		}
 		out = append(out, problem...)
 	}
@@ -213,7 +215,7 @@ func (s *session) routeProblem(whose string, ip netip.Addr, hop Hop) ([]Problem,
 	case hop.Local:
 		problem.What = whose + " has an address of the node itself"
 		problem.WayOut = "pods on the host's network cannot take part"
-	case hop.Dev == "" || hop.Via.IsValid() || hop.Bits == 0:
+	case hop.none():
 		problem.What = "there is no route to " + whose + " on this node"
 		problem.WayOut = "see whether the pod runs on this node and its CNI plugin has finished"
 	default:

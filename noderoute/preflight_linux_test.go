@@ -164,6 +164,29 @@ func TestPreflightNames(t *testing.T) {
 	}
 }
 
+// A node that has just started again has no pod yet, and the API server names its
+// ztunnel by the address of before: nothing is wrong with it.
+func TestPreflightTellsWhatMayPass(t *testing.T) {
+	netnstest.Enter(t)
+	netnstest.Run(t, "sysctl -qw net.ipv4.ip_forward=1")
+	blocking := noderoute.Blocking(preflight(t, newNode(t, noderoute.NFT), nodeA(t)))
+	wantProblem(t, blocking, "no route to the ztunnel pod")
+	wantProblem(t, blocking, "not an address of this node")
+	for _, p := range blocking {
+		if !p.Passing {
+			t.Errorf("counts as lasting: %s", p)
+		}
+	}
+	c := nodeA(t)
+	buildNode(t, c, noderoute.NFT)
+	c.HostIP = netip.MustParseAddr("10.4.9.1")
+	for _, p := range noderoute.Blocking(preflight(t, newNode(t, noderoute.NFT), c)) {
+		if p.Passing {
+			t.Errorf("counts as passing: %s", p)
+		}
+	}
+}
+
 func TestPreflightAllowsCalicoThatAllowsSpoofing(t *testing.T) {
 	netnstest.Enter(t)
 	c := nodeA(t)

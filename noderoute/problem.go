@@ -18,6 +18,9 @@ type Problem struct {
 	// Blocking tells that the data path cannot work with it; the others make
 	// parts of it fail or are worth a look.
 	Blocking bool
+	// Passing tells that a blocking one may go by itself: when a node has started
+	// again, the API server for a while names pods by addresses of before.
+	Passing bool
 }
 
 // String is the problem in one line.

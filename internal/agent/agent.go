@@ -109,7 +109,8 @@ func (a *Agent) State() State {
 
 // Run follows the source until ctx ends. It returns an error only where nothing
 // was put on the node: the first snapshot can't be used, or the node can't
-// carry the data path. Later failures are logged, counted and tried again.
+// carry the data path. Later failures, and those that may pass by themselves, are
+// logged, counted and tried again.
 func (a *Agent) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -200,7 +201,7 @@ func (a *Agent) loop(ctx context.Context) error {
 			pass.tried(state.Err)
 			a.tell(snapshot, &pass)
 		}
-		if state.Err != nil && !pass.installed && ctx.Err() == nil {
+		if state.Err != nil && !pass.installed && !errors.Is(state.Err, errPassing) && ctx.Err() == nil {
 			return state.Err
 		}
 		a.mu.Lock()

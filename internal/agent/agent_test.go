@@ -16,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -52,7 +53,8 @@ func (r *recorder) call(format string, args ...any) error {
 
 func (r *recorder) Preflight(context.Context, noderoute.HostConfig) ([]noderoute.Problem, error) {
 	if err := r.call("preflight"); err != nil {
-		return []noderoute.Problem{{What: err.Error(), Where: "here", WayOut: "mend it", Blocking: true}}, nil
+		passing := errors.Is(err, noderoute.ErrNoRoute)
+		return []noderoute.Problem{{What: err.Error(), Where: "here", WayOut: "mend it", Blocking: true, Passing: passing}}, nil
 	}
 	return nil, nil
 }
@@ -294,6 +296,33 @@ func TestANodeThatCannotCarryThePathIsFatal(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "no TPROXY") || !strings.Contains(err.Error(), "mend it") {
 		t.Errorf("Run returned %v; it should name the problem and the way out", err)
 	}
+}
+
+// A node that starts again is told of the ztunnel that it had before, for a while.
+func TestWaitsForAZtunnelThatIsNotThereYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		attempts := 0
+		r := start(t, func(call string) error {
+			if call != "preflight" {
+				return nil
+			}
+			if attempts++; attempts > 2 {
+				return nil
+			}
+			return noderoute.ErrNoRoute
+		})
+		r.hear()
+		r.snapshot <- snapshot("10.4.4.18", "10.4.4.19")
+		r.want("serve 2 secrets", "preflight")
+		if told := <-r.calls; !strings.Contains(told, noderoute.ErrNoRoute.Error()) {
+			t.Errorf("told %q, want the reason why nothing is captured", told)
+		}
+		r.want("preflight", "preflight", "apply 10.4.4.18 with [10.4.4.19]", "tell pod-10.4.4.19")
+		r.stop()
+		if err := <-r.done; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestRefusedResourcesLeaveTheNodeAlone(t *testing.T) {

@@ -117,7 +117,7 @@ func (a *Agent) change(ctx context.Context, config noderoute.HostConfig, p *pass
 	}
 	if !p.node.ok {
 		problems, err := a.Node.Preflight(ctx, config)
-		if err := errors.Join(err, Problems(noderoute.Blocking(problems))); err != nil {
+		if err := errors.Join(err, blocked(noderoute.Blocking(problems))); err != nil {
 			return noderoute.Result{}, err
 		}
 		for _, problem := range problems {
@@ -132,6 +132,18 @@ func (a *Agent) change(ctx context.Context, config noderoute.HostConfig, p *pass
 	a.drained(result, p)
 	p.forgive(result)
 	return result, err
+}
+
+// errPassing says that what went wrong may pass by itself.
+var errPassing = errors.New("waiting for the node's pods")
+
+// blocked is Problems, and wraps errPassing where all of them may pass.
+func blocked(found []noderoute.Problem) error {
+	err := Problems(found)
+	if err == nil || slices.ContainsFunc(found, func(p noderoute.Problem) bool { return !p.Passing }) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errPassing, err)
 }
 
 // forgive forgets the pods that a comparison of the whole node did not refuse.

@@ -4,6 +4,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"runtime/debug"
@@ -67,7 +68,7 @@ func (a *Agent) sync(ctx context.Context, s *mesh.Snapshot, p *pass) State {
 	}
 	p.done(state.Err)
 	a.Metrics.synced(state, time.Since(start))
-	if state.Err != nil && p.installed && ctx.Err() == nil {
+	if state.Err != nil && (p.installed || errors.Is(state.Err, errPassing)) && ctx.Err() == nil {
 		a.Log.Error("the node does not agree with the mesh yet", "err", state.Err, "again_in", p.wait)
 	}
 	return state
