@@ -159,7 +159,8 @@ func letGoBy(running map[string]bool, marked []*corev1.Pod) []*corev1.Pod {
 	return pods
 }
 
-// controllers are the nodes whose controller is ready, whatever else is in its pod.
+// controllers are the nodes whose controller is ready, whatever else is in its pod. Of
+// a node that is away its containers' last word stays, and nobody is there.
 func (u *Uninstaller) controllers(ctx context.Context) (map[string]bool, error) {
 	set, err := u.Client.Kube.AppsV1().DaemonSets(Namespace).Get(ctx, NodeController, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
@@ -169,13 +170,20 @@ func (u *Uninstaller) controllers(ctx context.Context) (map[string]bool, error) 
 		return nil, fmt.Errorf("reading DaemonSet %s: %w", NodeController, err)
 	}
 	pods, err := u.Client.podsOf(ctx, Namespace, set.Spec.Selector, set.UID)
+	if err != nil {
+		return nil, err
+	}
+	away, err := u.Client.unreachable(ctx)
+	if err != nil {
+		return nil, err
+	}
 	running := map[string]bool{}
 	for _, pod := range pods {
-		running[pod.Spec.NodeName] = slices.ContainsFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
+		running[pod.Spec.NodeName] = away[pod.Spec.NodeName] == "" && slices.ContainsFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
 			return s.Name == NodeController && s.Ready
 		})
 	}
-	return running, err
+	return running, nil
 }
 
 // switchOff sets the mesh mode to off. Nothing else stays in the settings: with

@@ -3,10 +3,13 @@
 package deploy
 
 import (
+	"maps"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
 )
 
 // An uninstall must not wait for what nobody will do.
@@ -21,5 +24,30 @@ func TestWhomTheControllersLetGo(t *testing.T) {
 	})
 	if len(got) != 2 || got[0].Name != "runs" || got[1].Name != "starts" {
 		t.Errorf("waits for %v", got)
+	}
+}
+
+// The containers of a node that is lost stay ready in the API.
+func TestNodesThatAreAwayHaveNoController(t *testing.T) {
+	set := &appsv1.DaemonSet{
+		ObjectMeta: metav1.ObjectMeta{Namespace: Namespace, Name: NodeController, UID: "set"},
+		Spec:       appsv1.DaemonSetSpec{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": NodeController}}},
+	}
+	of := func(p *corev1.Pod) {
+		p.OwnerReferences = []metav1.OwnerReference{{Kind: "DaemonSet", UID: "set", Controller: new(true)}}
+		p.Labels = map[string]string{"app": NodeController}
+		p.Status.ContainerStatuses[0].Name = NodeController
+	}
+	node := func(name string, ready corev1.ConditionStatus) *corev1.Node {
+		return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}, Status: corev1.NodeStatus{
+			Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: ready}},
+		}}
+	}
+	u := &Uninstaller{Client: &Client{Kube: fake.NewClientset(set, node("node-a", corev1.ConditionTrue), node("node-b", corev1.ConditionUnknown),
+		node("node-c", corev1.ConditionTrue), podOn("node-a", Namespace, "a", of), podOn("node-b", Namespace, "b", of),
+		podOn("node-c", Namespace, "c", of, notReady))}}
+	got, err := u.controllers(t.Context())
+	if want := map[string]bool{"node-a": true, "node-b": false, "node-c": false}; err != nil || !maps.Equal(got, want) {
+		t.Errorf("%v, %v; want %v", got, err, want)
 	}
 }
