@@ -105,7 +105,7 @@ func (o *options) ofNode(s *mesh.Snapshot) (noderoute.HostConfig, []noderoute.Pr
 	if ztunnel == nil {
 		problems = append(problems, noderoute.Problem{
 			What:   "no ztunnel pod on this node is ready: nothing is captured until there is one",
-			Where:  "kubectl get pods --all-namespaces -l app=ztunnel --field-selector spec.nodeName=" + o.mesh.Node,
+			Where:  "kubectl --namespace " + mesh.RootNamespace + " get pods -l app=ztunnel --field-selector spec.nodeName=" + o.mesh.Node,
 			WayOut: "install the ztunnel DaemonSet, or see why its pod here is not ready",
 		})
 		ztunnel = &mesh.Workload{}

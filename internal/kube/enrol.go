@@ -11,7 +11,10 @@ import (
 // class says what a running pod is to the mesh, and why its node does not capture
 // it; why is empty for a pod that is captured.
 func class(p *corev1.Pod, namespace activity) (c mesh.Class, why string) {
-	if p.Labels[mesh.LabelApp] == mesh.AppZtunnel {
+	// Nodes send the traffic of all their pods to a ztunnel, so who may make pods in
+	// just any namespace must not be able to make one.
+	labelled := p.Labels[mesh.LabelApp] == mesh.AppZtunnel
+	if labelled && p.Namespace == mesh.RootNamespace {
 		return mesh.Ztunnel, "it is a ztunnel (label app=ztunnel)"
 	}
 	if !namespace.active {
@@ -27,6 +30,12 @@ func class(p *corev1.Pod, namespace activity) (c mesh.Class, why string) {
 	}
 	if p.Labels[mesh.LabelAmbientType] == mesh.AmbientTypeNone {
 		return mesh.OptedOut, "it opted out (label ambient-type=none)"
+	}
+	if labelled {
+		return mesh.OptedOut, "its label app=ztunnel is for the ztunnels, which are in the namespace " + mesh.RootNamespace
+	}
+	if _, static := p.Annotations[corev1.MirrorPodAnnotationKey]; static {
+		return mesh.OptedOut, "it is a static pod: those have no service account, and so no identity"
 	}
 	if p.Spec.HostNetwork {
 		return mesh.InMesh, "it uses its node's network"

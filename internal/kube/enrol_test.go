@@ -4,6 +4,7 @@ package kube_test
 
 import (
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -46,8 +47,12 @@ func TestEnrolment(t *testing.T) {
 		"opted out, with a sidecar": {labels: ambient, pod: labelled("ambient-type", "none", "istio.io/rev", "default"), class: mesh.Outside, why: "it has a sidecar (label istio.io/rev=default)"},
 		"waypoint of no mesh":       {pod: labelled("ambient-type", "waypoint"), class: mesh.Outside, why: "its namespace shop has no label istio.io/dataplane-mode=ambient"},
 		"plain workload label":      {labels: ambient, pod: labelled("ambient-type", "workload"), class: mesh.InMesh},
-		"ztunnel":                   {labels: ambient, pod: labelled("app", "ztunnel"), class: mesh.Ztunnel, why: "it is a ztunnel (label app=ztunnel)"},
-		"ztunnel elsewhere":         {pod: labelled("app", "ztunnel"), class: mesh.Ztunnel, why: "it is a ztunnel (label app=ztunnel)"},
+		"a ztunnel's label elsewhere": {labels: ambient, pod: labelled("app", "ztunnel"), class: mesh.OptedOut,
+			why: "its label app=ztunnel is for the ztunnels, which are in the namespace istio-system"},
+		"a ztunnel's label outside": {pod: labelled("app", "ztunnel"), class: mesh.Outside, why: "its namespace shop has no label istio.io/dataplane-mode=ambient"},
+		"static pod": {labels: ambient, class: mesh.OptedOut, why: "it is a static pod: those have no service account, and so no identity", pod: func(p *corev1.Pod) {
+			p.Annotations = map[string]string{"kubernetes.io/config.mirror": "5d2a"}
+		}},
 		"host network": {labels: ambient, class: mesh.InMesh, why: "it uses its node's network", pod: func(p *corev1.Pod) {
 			hostNetwork(p)
 			p.Status.PodIP = "10.168.15.222"
@@ -72,6 +77,26 @@ func TestEnrolment(t *testing.T) {
 				t.Errorf("class %d, %q; want %d, %q", w.Class, w.NotEnrolled, c.class, c.why)
 			}
 		})
+	}
+}
+
+// TestZtunnelsAreInTheirNamespace has somebody who can make pods elsewhere try to get
+// a node's traffic.
+func TestZtunnelsAreInTheirNamespace(t *testing.T) {
+	for _, mode := range []kube.Mode{kube.ModeDefault, kube.ModeOff, kube.ModeOn} {
+		ztunnel := pod("istio-system", "ztunnel", "10.4.4.2", labelled("app", "ztunnel"))
+		thief := pod("shop", "thief", "10.4.4.66", labelled("app", "ztunnel"))
+		thief.CreationTimestamp.Time = ztunnel.CreationTimestamp.Add(time.Hour)
+		for _, p := range []*corev1.Pod{ztunnel, thief} {
+			p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+		}
+		objects := one(ztunnel, thief)
+		objects.Namespaces = append(objects.Namespaces, namespace("istio-system"), namespace("shop", mesh.LabelDataplaneMode, "ambient"))
+		s, problems := kube.Snapshot(objects, kube.Options{Mode: mode})
+		active := s.ActiveZtunnel(ztunnel.Spec.NodeName)
+		if active == nil || active.Namespace != "istio-system" || len(s.OtherZtunnels(ztunnel.Spec.NodeName)) != 0 {
+			t.Errorf("mode %v: active is %+v (problems %v)", mode, active, problems)
+		}
 	}
 }
 

@@ -178,9 +178,9 @@ func TestOrder(t *testing.T) {
 // TestActiveZtunnel follows a roll-out of the ztunnel on one node.
 func TestActiveZtunnel(t *testing.T) {
 	ztunnel := labelled("app", "ztunnel")
-	old := pod("default", "ztunnel-old", "10.4.4.2", ztunnel, created(1), isReady)
-	starting := pod("default", "ztunnel-new", "10.4.4.3", ztunnel, created(2))
-	elsewhere := pod("default", "ztunnel-b", "10.4.3.2", ztunnel, created(9), isReady, func(p *corev1.Pod) { p.Spec.NodeName = "node-b" })
+	old := pod("istio-system", "ztunnel-old", "10.4.4.2", ztunnel, created(1), isReady)
+	starting := pod("istio-system", "ztunnel-new", "10.4.4.3", ztunnel, created(2))
+	elsewhere := pod("istio-system", "ztunnel-b", "10.4.3.2", ztunnel, created(9), isReady, func(p *corev1.Pod) { p.Spec.NodeName = "node-b" })
 	active := func(pods ...*corev1.Pod) string {
 		objects := one(append(pods, elsewhere)...)
 		objects.Nodes = append(objects.Nodes, node("node-b", "10.168.15.224", "10.4.3.0/24"))

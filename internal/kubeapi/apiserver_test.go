@@ -47,7 +47,7 @@ type change struct {
 }
 
 // request is what an authorizer sees of a request.
-type request struct{ verb, group, resource, namespace, name string }
+type request struct{ verb, group, resource, subresource, namespace, name string }
 
 func newAPIServer(t *testing.T) *apiServer {
 	s := &apiServer{
@@ -222,6 +222,9 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if len(parts) > 1 {
 		req.name = parts[1]
 	}
+	if len(parts) > 2 {
+		req.subresource = parts[2]
+	}
 	if name, ok := strings.CutPrefix(r.URL.Query().Get("fieldSelector"), "metadata.name="); ok {
 		req.name = name
 	}
@@ -348,7 +351,7 @@ func (s *apiServer) write(w http.ResponseWriter, r *http.Request, req request) {
 		return
 	}
 	o := old.DeepCopy()
-	if meta, ok := body["metadata"].(map[string]any); ok && req.resource == "pods" {
+	if meta, ok := body["metadata"].(map[string]any); ok && req.resource == "pods" && req.subresource == "status" {
 		if meta["uid"] != string(o.GetUID()) || r.URL.Query().Get("fieldManager") != Component {
 			fail(w, http.StatusConflict)
 			return

@@ -218,13 +218,21 @@ func (s *Source) await(ctx context.Context, pod *corev1.Pod, ip netip.Addr, why 
 			}
 		case <-outsiders:
 			if outsiders = nil; why != "" {
-				s.Log.Warn("a pod outside the mesh has an address that is still captured for another", "pod", pod.Namespace+"/"+pod.Name, "ip", ip)
-				return cni.Answer{Why: why}, nil
+				return s.letGo(pod, ip, why), nil
 			}
 		case <-ctx.Done():
+			if why != "" {
+				return s.letGo(pod, ip, why), nil
+			}
 			return cni.Answer{}, &cni.Refusal{Again: true, What: "the pod is to be captured, and was not in time: " + s.hindrance(now, pod)}
 		}
 	}
+}
+
+// letGo has a pod that takes no part start, whatever is still in its way.
+func (s *Source) letGo(pod *corev1.Pod, ip netip.Addr, why string) cni.Answer {
+	s.Log.Warn("a pod outside the mesh has an address that is still captured for another", "pod", pod.Namespace+"/"+pod.Name, "ip", ip)
+	return cni.Answer{Why: why}
 }
 
 func secretName(s *mesh.Snapshot, pod *corev1.Pod) string {

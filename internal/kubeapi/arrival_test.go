@@ -110,7 +110,7 @@ func TestAnAddressIsUsedAgain(t *testing.T) {
 
 func TestWhoPassesAtOnce(t *testing.T) {
 	s := article(t)
-	s.remove("pods", "default", "ztunnel") // nobody can be captured
+	s.remove("pods", "istio-system", "ztunnel") // nobody can be captured
 	c := run(t, s)
 	c.until("the first", has(""))
 	for name, edit := range map[string]func(*corev1.Pod){
@@ -169,7 +169,7 @@ func TestWhoIsRefused(t *testing.T) {
 	defer cancel()
 	c.refused(ctx, arrival("ours", "10.4.4.19"), "was not in time: no way to it", true)
 	c.until("it is forgotten", has("ztunnel"))
-	s.remove("pods", "default", "ztunnel")
+	s.remove("pods", "istio-system", "ztunnel")
 	c.until("no ztunnel", has(""))
 	c.refused(t.Context(), arrival("ours", "10.4.4.19"), "no ztunnel is ready on node node-a", true)
 }
@@ -206,6 +206,39 @@ func TestBeforeTheClusterIsKnown(t *testing.T) {
 	}
 }
 
+// TestOutsidersAreNotRefusedForWantOfTime gives one an address that stays captured for
+// another pod, and a plugin that has hardly any patience left.
+func TestOutsidersAreNotRefusedForWantOfTime(t *testing.T) {
+	s := article(t)
+	s.put(t, "pods", pod("outsider", "", pending, in("kube-system")))
+	c := runOn(t, s, func(s *mesh.Snapshot) *mesh.Capture {
+		return &mesh.Capture{Snapshot: s, Pods: map[string]netip.Addr{"sleep-uid": netip.MustParseAddr("10.4.4.19")}}
+	})
+	c.until("the first", has("ztunnel"))
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	asked := arrival("outsider", "10.4.4.19")
+	asked.Namespace = "kube-system"
+	if answer, err := c.source.Add(ctx, asked); err != nil || answer.Captured || answer.Why == "" {
+		t.Errorf("%+v, %v", answer, err)
+	}
+}
+
+// TestAPodThatEndsAtOnce is one that the API server never shows running: its word, not
+// the plugin's, counts as soon as it has ended.
+func TestAPodThatEndsAtOnce(t *testing.T) {
+	s := article(t)
+	s.put(t, "pods", pod("job", "", pending))
+	c := run(t, s)
+	c.until("the first", has("ztunnel"))
+	if answer, err := c.source.Add(t.Context(), arrival("job", "10.4.4.19")); err != nil || !answer.Captured {
+		t.Fatalf("%+v, %v", answer, err)
+	}
+	s.put(t, "pods", pod("job", "10.4.4.19", func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }))
+	c.until("it has ended", has("ztunnel"))
+	s.said(t, "Pod/job", ReasonNotCaptured, "it is Succeeded")
+}
+
 func TestStateForTheTimeWithoutAController(t *testing.T) {
 	s := article(t)
 	states := make(chan cni.State, 10)
@@ -216,11 +249,11 @@ func TestStateForTheTimeWithoutAController(t *testing.T) {
 	}
 	s.put(t, "pods", pod("sleep", "10.4.4.19")) // no news
 	s.put(t, "configmaps", settingsMap(map[string]string{KeyMode: "on", KeyDisabledSelectors: "kubernetes.io/metadata.name in (default)"}))
-	want = cni.State{Mode: "on", ZtunnelReady: true, ActiveNamespaces: []string{"kube-system"}, DisabledSelectors: []string{"kubernetes.io/metadata.name in (default)"}}
+	want = cni.State{Mode: "on", ZtunnelReady: true, ActiveNamespaces: []string{"istio-system", "kube-system"}, DisabledSelectors: []string{"kubernetes.io/metadata.name in (default)"}}
 	if diff := cmp.Diff(want, <-states); diff != "" {
 		t.Error(diff)
 	}
-	s.remove("pods", "default", "ztunnel")
+	s.remove("pods", "istio-system", "ztunnel")
 	if got := <-states; got.ZtunnelReady {
 		t.Errorf("%+v", got)
 	}

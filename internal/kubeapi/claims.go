@@ -92,7 +92,7 @@ func (c *claims) overlay(node string, pods []*corev1.Pod) []*corev1.Pod {
 			continue
 		}
 		switch same := p.Status.PodIP == known.ip.String(); {
-		case same && p.Status.Phase == corev1.PodRunning:
+		case same && p.Status.Phase == corev1.PodRunning, finished(p):
 			known.reported = true
 		case !same && p.Status.PodIP != "" && (known.reported || known.gone):
 			delete(c.all, p.UID) // its network is another one, of which nobody told
@@ -108,7 +108,7 @@ func (c *claims) overlay(node string, pods []*corev1.Pod) []*corev1.Pod {
 		}
 	}
 	for i, p := range pods {
-		if p.Spec.NodeName != node || p.Spec.HostNetwork {
+		if p.Spec.NodeName != node || p.Spec.HostNetwork || finished(p) {
 			continue
 		}
 		known := c.all[p.UID]
@@ -133,6 +133,11 @@ func (c *claims) overlay(node string, pods []*corev1.Pod) []*corev1.Pod {
 func wasCaptured(p *corev1.Pod) bool {
 	return p.Status.Phase == corev1.PodPending && p.Status.PodIP != "" &&
 		p.Annotations[mesh.AnnotationRedirection] == mesh.RedirectionEnabled
+}
+
+// finished reports whether nothing of a pod runs any more, whatever address it had.
+func finished(p *corev1.Pod) bool {
+	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
 }
 
 // withAddress is a pod that runs and has this address, or none.

@@ -133,7 +133,9 @@ func (m *marker) next(ctx context.Context) bool {
 }
 
 // mark makes one pod's annotation say what is true. again is when to look again,
-// zero where there is no need to.
+// zero where there is no need to. It writes to the subresource status, which leaves
+// the pod's spec alone: who may patch pods themselves can give each of them, on
+// any node, another image.
 func (m *marker) mark(ctx context.Context, ref kube.Ref) (again time.Duration, err error) {
 	pod := m.find(ref)
 	if pod == nil || pod.Spec.NodeName != m.node {
@@ -154,7 +156,7 @@ func (m *marker) mark(ctx context.Context, ref kube.Ref) (again time.Duration, e
 	if err != nil {
 		return 0, err
 	}
-	_, err = m.client.CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: Component})
+	_, err = m.client.CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: Component}, "status")
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return 0, nil // it is gone, or another pod has its name; that one comes by itself
 	}

@@ -126,7 +126,7 @@ func TestAnnotationIsTriedAgain(t *testing.T) {
 
 func TestWithoutZtunnelNothingIsCaptured(t *testing.T) {
 	s := article(t)
-	s.remove("pods", "default", "ztunnel")
+	s.remove("pods", "istio-system", "ztunnel")
 	s.put(t, "pods", pod("sleep", "10.4.4.19", annotated))
 	run(t, s)
 	s.marked(t, "sleep", "")
@@ -229,8 +229,9 @@ func granted() map[request]bool {
 
 func addRule(all map[request]bool, rule rbacv1.PolicyRule) {
 	for _, resource := range rule.Resources {
+		resource, subresource, _ := strings.Cut(resource, "/")
 		for _, verb := range rule.Verbs {
-			all[request{verb: verb, group: rule.APIGroups[0], resource: resource, name: strings.Join(rule.ResourceNames, "")}] = true
+			all[request{verb: verb, group: rule.APIGroups[0], resource: resource, subresource: subresource, name: strings.Join(rule.ResourceNames, "")}] = true
 		}
 	}
 }

@@ -19,7 +19,8 @@ func ClusterRules() []rbacv1.PolicyRule {
 		{APIGroups: []string{corev1.GroupName}, Resources: []string{"nodes", "namespaces", "pods", "services"}, Verbs: follow},
 		{APIGroups: []string{discoveryv1.GroupName}, Resources: []string{"endpointslices"}, Verbs: follow},
 		{APIGroups: []string{kube.SecurityGroup}, Resources: []string{"authorizationpolicies", "peerauthentications"}, Verbs: follow},
-		{APIGroups: []string{corev1.GroupName}, Resources: []string{"pods"}, Verbs: []string{"get", "patch"}}, // a fresh look; the annotation
+		{APIGroups: []string{corev1.GroupName}, Resources: []string{"pods"}, Verbs: []string{"get"}},          // a fresh look
+		{APIGroups: []string{corev1.GroupName}, Resources: []string{"pods/status"}, Verbs: []string{"patch"}}, // the annotation
 		{APIGroups: []string{corev1.GroupName}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}},
 	}
 }

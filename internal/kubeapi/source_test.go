@@ -180,7 +180,8 @@ func article(t *testing.T) *apiServer {
 	s.put(t, "nodes", node("node-b", "10.4.3.0/24"))
 	s.put(t, "namespaces", namespace("default", mesh.LabelDataplaneMode, "ambient"))
 	s.put(t, "namespaces", namespace("kube-system"))
-	s.put(t, "pods", pod("ztunnel", "10.4.4.18", ready))
+	s.put(t, "namespaces", namespace("istio-system"))
+	s.put(t, "pods", pod("ztunnel", "10.4.4.18", ready, in("istio-system")))
 	return s
 }
 

@@ -59,8 +59,10 @@ func trimPod(p *corev1.Pod) *corev1.Pod {
 		Status: corev1.PodStatus{Phase: p.Status.Phase, PodIP: p.Status.PodIP, PodIPs: p.Status.PodIPs},
 	}
 	kept.Labels = p.Labels
-	if value, ok := p.Annotations[mesh.AnnotationRedirection]; ok {
-		kept.Annotations = map[string]string{mesh.AnnotationRedirection: value}
+	for _, name := range []string{mesh.AnnotationRedirection, corev1.MirrorPodAnnotationKey, annotationStaticPod} {
+		if value, ok := p.Annotations[name]; ok {
+			metav1.SetMetaDataAnnotation(&kept.ObjectMeta, name, value)
+		}
 	}
 	if c := metav1.GetControllerOfNoCopy(p); c != nil {
 		kept.OwnerReferences = []metav1.OwnerReference{{Kind: c.Kind, Name: c.Name, Controller: c.Controller}}

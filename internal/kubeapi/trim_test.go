@@ -76,9 +76,10 @@ func fullService(i int) (*corev1.Service, *discoveryv1.EndpointSlice) {
 func TestTrimmedObjectsGiveTheSameMesh(t *testing.T) {
 	whole := kube.Objects{
 		Nodes:      []*corev1.Node{node("node-a", "10.4.0.0/16")},
-		Namespaces: []*corev1.Namespace{namespace("default", mesh.LabelDataplaneMode, "ambient")},
+		Namespaces: []*corev1.Namespace{namespace("default", mesh.LabelDataplaneMode, "ambient"), namespace("istio-system")},
 	}
 	ztunnel := fullPod(300)
+	ztunnel.Namespace = "istio-system"
 	ztunnel.Labels["app"] = "ztunnel"
 	ztunnel.Spec.Containers[1].Env = []corev1.EnvVar{{Name: "ISTIO_META_DNS_CAPTURE", Value: "true"}}
 	whole.Pods = append(whole.Pods, ztunnel)

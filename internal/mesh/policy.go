@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// RootNamespace is the namespace whose policies hold for the whole mesh.
+// RootNamespace is the namespace whose policies hold for the whole mesh, and which
+// the ztunnels are in.
 const RootNamespace = "istio-system"
 
 // AnnotationDryRun on an AuthorizationPolicy, with the value "true", has it

@@ -37,7 +37,7 @@ const (
 	InMesh                // in an active namespace and not opted out
 	OptedOut              // active namespace, but label ambient-type: none
 	Waypoint              // label ambient-type: waypoint
-	Ztunnel               // label app=ztunnel
+	Ztunnel               // label app=ztunnel, in RootNamespace
 )
 
 // Workload is one running pod with an address.

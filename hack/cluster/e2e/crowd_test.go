@@ -88,9 +88,15 @@ func (c *crowd) join() {
 // kernel.
 func (c *crowd) ztunnel() {
 	c.t.Helper()
-	err := c.pod(c.t.Context(), c.ns, mesh.AppZtunnel, harness, account(0), map[string]string{mesh.LabelApp: mesh.AppZtunnel})
+	c.t.Cleanup(func() {
+		err := c.CoreV1().Pods(mesh.RootNamespace).Delete(context.Background(), harness, metav1.DeleteOptions{GracePeriodSeconds: new(int64)})
+		if err != nil {
+			c.t.Error(err)
+		}
+	})
+	err := c.pod(c.t.Context(), mesh.RootNamespace, harness, harness, "default", map[string]string{mesh.LabelApp: mesh.AppZtunnel})
 	if err == nil {
-		err = c.runs(c.t.Context(), c.ns, mesh.AppZtunnel, address(0))
+		err = c.runs(c.t.Context(), mesh.RootNamespace, harness, address(0))
 	}
 	if err != nil {
 		c.t.Fatal(err)
