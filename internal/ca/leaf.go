@@ -83,6 +83,7 @@ func (r *root) sign(id spiffeid.ID, key crypto.PublicKey, now time.Time, ttl tim
 // half of it, give or take a tenth, so that nodes and pods which started
 // together don't renew together for ever.
 func RenewAfter(life time.Duration) time.Duration {
+	life = max(life, 0) // the clock may have been stepped past its end
 	jitter := time.Duration(mathrand.Int64N(int64(life)/5 + 1))
 	return life/2 - life/10 + jitter
 }

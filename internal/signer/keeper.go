@@ -97,7 +97,8 @@ func (k *keeper) turn(ctx context.Context, now time.Time) (due time.Time, err er
 				return due, err
 			}
 			k.say(k.authority, next)
-			k.authority, k.rotating = next, false
+			k.rotating = k.rotating && !founded(k.authority, next)
+			k.authority = next
 			published = false
 		} else if published {
 			break
@@ -178,7 +179,9 @@ func (k *keeper) save(ctx context.Context, secret *corev1.Secret, next *authorit
 	}
 	changed := secret.DeepCopy()
 	changed.Data = data
-	delete(changed.Annotations, AnnotationRotate)
+	if founded(k.authority, next) {
+		delete(changed.Annotations, AnnotationRotate)
+	}
 	saved, err := k.client.CoreV1().Secrets(k.namespace).Update(ctx, changed, metav1.UpdateOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("writing the Secret %s/%s: %w", k.namespace, k.secret, err)
@@ -186,12 +189,16 @@ func (k *keeper) save(ctx context.Context, secret *corev1.Secret, next *authorit
 	return saved, nil
 }
 
+// founded reports whether a stage began with a new root. What was asked for while the
+// root before it was on its way is still to be done.
+func founded(before, now *authority) bool { return before.next == nil && now.next != nil }
+
 // say logs a change of roots.
 func (k *keeper) say(before, now *authority) {
 	switch {
 	case before.signing != now.signing:
 		k.log.Info("signing with the new root", "root_until", now.signing.NotAfter())
-	case before.next == nil && now.next != nil:
+	case founded(before, now):
 		k.log.Info("made the next root; it stands in the bundle before it signs", "for", k.schedule.bundleFirst)
 	case len(now.retired) < len(before.retired):
 		k.log.Info("took a root out of the bundle: nothing that it signed is valid any more")

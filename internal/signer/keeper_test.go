@@ -126,6 +126,29 @@ func TestRotationOnDemand(t *testing.T) {
 	})
 }
 
+// TestRotationAskedForAgain has somebody see that the next root is no secret either.
+func TestRotationAskedForAgain(t *testing.T) {
+	inCluster(t, func(t *testing.T, c *cluster) {
+		c.sign(nil)
+		for range 2 {
+			asked := c.secret()
+			asked.Annotations = map[string]string{AnnotationRotate: "now"}
+			c.update(asked)
+			c.pass(time.Minute)
+		}
+		leaked := string(c.secret().Data[keyNextKey])
+		c.pass(10 * time.Minute)
+		s := c.secret()
+		if string(s.Data[keySigningKey]) != leaked || len(s.Data[keyNextKey]) == 0 || len(s.Annotations) != 0 {
+			t.Fatalf("when the leaked root has begun to sign, its successor is not on its way; annotations %v", s.Annotations)
+		}
+		c.pass(11 * time.Minute)
+		if s := c.secret(); string(s.Data[keySigningKey]) == leaked || len(s.Data[keyNextKey]) != 0 {
+			t.Error("the leaked root signs still, or there is no end of successors")
+		}
+	})
+}
+
 func TestWhatSomebodyChangedIsPutBack(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		c.pod("sleep-1", "sleep", nodeA, corev1.PodRunning)

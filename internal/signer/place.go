@@ -54,12 +54,12 @@ func placeAt(ctx context.Context, client kubernetes.Interface, asked *Asked, ver
 		"a node gets certificates only for what runs on it", asked.Namespace, asked.ServiceAccount, asked.Node), nil
 }
 
-// entitles compares once more what the list was asked to select by.
+// entitles compares once more what the list was asked to select by. A pod without a
+// service account entitles to none, not even to the one called default: the API
+// server gives every pod one but the mirrors of static pods, and those a kubelet may
+// make for itself, in any namespace.
 func entitles(p *corev1.Pod, asked *Asked) bool {
-	account := p.Spec.ServiceAccountName
-	if account == "" {
-		account = "default"
-	}
-	return p.Namespace == asked.Namespace && account == asked.ServiceAccount && p.Spec.NodeName == asked.Node &&
+	_, mirror := p.Annotations[corev1.MirrorPodAnnotationKey]
+	return !mirror && p.Namespace == asked.Namespace && p.Spec.ServiceAccountName == asked.ServiceAccount && p.Spec.NodeName == asked.Node &&
 		p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed
 }

@@ -10,6 +10,7 @@ import (
 
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 func TestNodeGetsCertificatesOfItsPods(t *testing.T) {
@@ -54,6 +55,29 @@ func TestNodeGetsCertificatesOfItsPods(t *testing.T) {
 
 // TestForeignNodeIsRefused has a node ask for what runs elsewhere, has run, or
 // never did, and with tokens that are not its own.
+// TestMirrorPodsEntitleToNothing has a kubelet make mirrors of static pods for itself,
+// which it may do in any namespace.
+func TestMirrorPodsEntitleToNothing(t *testing.T) {
+	inCluster(t, func(t *testing.T, c *cluster) {
+		c.pod("mirror-node-a", "", nodeA, corev1.PodRunning)
+		c.add(&corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "named-node-a", Annotations: map[string]string{corev1.MirrorPodAnnotationKey: "5d2a"}},
+			Spec:       corev1.PodSpec{ServiceAccountName: "sleep", NodeName: nodeA},
+			Status:     corev1.PodStatus{Phase: corev1.PodRunning},
+		})
+		c.sign(nil)
+		source := c.source(nodeA)
+		identities := []string{"spiffe://cluster.local/ns/default/sa/default", sleepURI}
+		source.Retain(identities)
+		c.pass(time.Second)
+		for _, identity := range identities {
+			if _, _, err := source.Certificate(identity); err == nil || !strings.Contains(err.Error(), ReasonNoPod) {
+				t.Errorf("%s: %v", identity, err)
+			}
+		}
+	})
+}
+
 func TestForeignNodeIsRefused(t *testing.T) {
 	for name, test := range map[string]struct {
 		forge  func(*certificatesv1.CertificateSigningRequest)
