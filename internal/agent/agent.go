@@ -186,6 +186,9 @@ func (a *Agent) loop(ctx context.Context) error {
 			pass.check = true
 		case <-proxies:
 			_, proxies = a.XDS.Proxies()
+			if s := a.snapshot(); s == nil || a.hasAudience(s) == (pass.resources != nil) {
+				continue
+			}
 		case <-resync.C:
 			pass.check = true
 		case <-pass.again():
