@@ -97,11 +97,12 @@ func (i *Installer) Remove() (done []string, err error) {
 			done = append(done, line)
 		}
 	}
-	i.removeParts()
-	// The program goes last: an entry without a program would break every pod.
+	// The program goes last: an entry without a program would break every pod. So do
+	// the copies: one that could not be put back is the only one there is.
 	if err := errors.Join(failed...); err != nil {
 		return done, err
 	}
+	i.removeParts()
 	switch err := os.Remove(i.target()); {
 	case err == nil:
 		done = append(done, "removed "+i.target())
@@ -286,7 +287,9 @@ func (i *Installer) unchain(name string) (done string, err error) {
 	}
 	l, err := parseList(text)
 	if err != nil {
-		return "", nil // what nobody can read has no plugin in it
+		// What nobody can read has no plugin in it; only the file that it was made of
+		// is worth anything then.
+		return i.rescue(path)
 	}
 	now := text
 	for places := l.entries(i.Kind); len(places) > 0; places = l.entries(i.Kind) {
@@ -298,8 +301,12 @@ func (i *Installer) unchain(name string) (done string, err error) {
 	if bytes.Equal(now, text) {
 		return "", nil
 	}
-	if restored, err := i.restore(path, now); err != nil || restored {
-		return "restored the file that " + path + " was made of", err
+	restored, err := i.restore(path, now)
+	if err != nil {
+		return "", err
+	}
+	if restored {
+		return "restored the file that " + path + " was made of", nil
 	}
 	if err := replace(path, text, now); err != nil {
 		return "", fmt.Errorf("taking the plugin out of %s: %w", path, err)
@@ -328,6 +335,25 @@ func (i *Installer) restore(path string, now []byte) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// rescue puts a lone plugin's file back in place of a list that is broken.
+func (i *Installer) rescue(path string) (done string, err error) {
+	for _, ending := range []string{".conf", ".json"} {
+		lone := strings.TrimSuffix(path, filepath.Ext(path)) + ending
+		err := os.Rename(lone+kept, lone)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = os.Remove(path)
+		}
+		if err != nil {
+			return "", fmt.Errorf("restoring %s in place of %s, which is broken: %w", lone, path, err)
+		}
+		return "restored " + lone + " in place of " + path + ", which was broken", nil
+	}
+	return "", nil
 }
 
 // errChanged says that a file was written by somebody else in between; the watch

@@ -251,6 +251,36 @@ func TestALoneFileThatIsWrittenAgain(t *testing.T) {
 	}
 }
 
+// TestALoneFileIsNeverLost has a list break, and the place of the file it was made of
+// taken, while the file is put aside.
+func TestALoneFileIsNeverLost(t *testing.T) {
+	n := newNode(t)
+	text := n.network("10-bridge.conf")
+	n.install()
+	list := n.content()["10-bridge.conflist"]
+	n.write("10-bridge.conflist", []byte(list[:len(list)-8]))
+	taken := filepath.Join(n.ConfDir, "10-bridge.conf")
+	if err := os.Mkdir(taken, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, what := range []string{list[:len(list)-8], list} {
+		n.write("10-bridge.conflist", []byte(what))
+		if done, err := n.Remove(); err == nil || len(done) > 0 {
+			t.Errorf("did %q, %v", done, err)
+		}
+	}
+	if err := os.Remove(taken); err != nil {
+		t.Fatal(err)
+	}
+	n.write("10-bridge.conflist", []byte(list[:len(list)-8]))
+	if _, err := n.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	if got := n.content(); len(got) != 1 || got["10-bridge.conf"] != string(text) {
+		t.Errorf("left: %q", got)
+	}
+}
+
 // TestWhatIsLeftAlone names what the plugin can't be added to.
 func TestWhatIsLeftAlone(t *testing.T) {
 	for name, c := range map[string]struct{ file, text, want string }{
