@@ -201,7 +201,9 @@ func (a *Agent) loop(ctx context.Context) error {
 		state := a.sync(ctx, snapshot, &pass)
 		pass.check = false
 		if ctx.Err() == nil {
-			pass.tried(state.Err)
+			if !pass.held {
+				pass.tried(state.Err)
+			}
 			a.tell(snapshot, &pass)
 		}
 		if state.Err != nil && !pass.installed && !errors.Is(state.Err, errPassing) && ctx.Err() == nil {

@@ -25,6 +25,20 @@ type programmed struct {
 	ztunnel string // namespace/name of the active ztunnel
 	config  noderoute.HostConfig
 	refused map[string]string // why, by pod UID: logged once
+
+	failed error                // what came of the last attempt, where it failed
+	tried  noderoute.HostConfig // with this, the zero one for taking everything down
+}
+
+// heldBack is the failure of the last attempt, where it is too early for another: a
+// mesh that changes all the time must not have a node tried without end. Another
+// ztunnel is worth an attempt in any case.
+func (p *pass) heldBack(config noderoute.HostConfig) error {
+	if p.node.failed == nil || p.check || !sameBut(config, p.node.tried) {
+		return nil
+	}
+	p.held = true
+	return p.node.failed
 }
 
 // program puts the data path for the active ztunnel on the node, or takes it
@@ -41,6 +55,9 @@ func (a *Agent) program(ctx context.Context, s *mesh.Snapshot, p *pass) error {
 	}
 	config.Tunnel, config.TunnelPort = a.Tunnel, a.TunnelPort
 	config.MaskMarks = MaskMarks(a.Form)
+	if err := p.heldBack(config); err != nil {
+		return err
+	}
 	if name := ztunnel.Namespace + "/" + ztunnel.Name; name != p.node.ztunnel {
 		a.Log.Info("the node's active ztunnel", "pod", name)
 		p.node.ztunnel = name
@@ -48,10 +65,10 @@ func (a *Agent) program(ctx context.Context, s *mesh.Snapshot, p *pass) error {
 	result, err := a.change(ctx, config, p)
 	a.report(result, p, s)
 	if err != nil {
-		p.node.ok = false
-		return fmt.Errorf("programming the node: %w", err)
+		p.node.ok, p.node.tried, p.node.failed = false, config, fmt.Errorf("programming the node: %w", err)
+		return p.node.failed
 	}
-	p.node.ok, p.node.config, p.installed = true, config, true
+	p.node.ok, p.node.config, p.node.failed, p.installed = true, config, nil, true
 	a.Metrics.enrolled.Set(float64(len(config.Pods) - len(p.node.refused)))
 	return nil
 }
@@ -158,6 +175,9 @@ func (a *Agent) takeDown(ctx context.Context, s *mesh.Snapshot, p *pass) error {
 	if p.node.down && !p.check {
 		return nil
 	}
+	if err := p.heldBack(noderoute.HostConfig{}); err != nil {
+		return err
+	}
 	if p.node.ztunnel != "" || !p.installed {
 		a.Log.Warn("no ready ztunnel on this node; pods talk plainly")
 	}
@@ -165,7 +185,8 @@ func (a *Agent) takeDown(ctx context.Context, s *mesh.Snapshot, p *pass) error {
 	result, err := a.Node.Cleanup(ctx)
 	a.report(result, p, s)
 	if err != nil {
-		return fmt.Errorf("taking the data path down: %w", err)
+		p.node.failed = fmt.Errorf("taking the data path down: %w", err)
+		return p.node.failed
 	}
 	p.node.down, p.installed = true, true
 	a.Metrics.enrolled.Set(0)

@@ -27,6 +27,7 @@ type pass struct {
 	resources *envoyconfig.Resources
 	installed bool // this run has put the data path on the node, or found none wanted
 	check     bool // compare the whole node, not only its pods
+	held      bool // the node was left alone, because it failed a moment ago
 	node      programmed
 	undrained []netip.Addr  // ztunnels whose connections were given up: logged once
 	failure   error         // what came of the last attempt
@@ -57,6 +58,7 @@ func (p *pass) done(err error) {
 func (a *Agent) sync(ctx context.Context, s *mesh.Snapshot, p *pass) State {
 	start := time.Now()
 	var state State
+	p.held = false
 	state.Err = a.release(ctx, s, p)
 	if state.Err == nil {
 		state.Err = a.serve(s, p)
@@ -65,6 +67,9 @@ func (a *Agent) sync(ctx context.Context, s *mesh.Snapshot, p *pass) State {
 		state.Served = true
 		state.Err = a.program(ctx, s, p)
 		state.Programmed = state.Err == nil
+	}
+	if p.held {
+		return state
 	}
 	p.done(state.Err)
 	a.Metrics.synced(state, time.Since(start))
