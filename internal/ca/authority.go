@@ -88,10 +88,6 @@ func (a *Authority) Certificate(identity string) (chainPEM, keyPEM []byte, err e
 // Roots is the trust bundle, PEM: every certificate of ca.crt.
 func (a *Authority) Roots() []byte { return bytes.Clone(a.root.bundlePEM) }
 
-// RootExpiry is when the root stops being valid. No leaf outlives it, so from one
-// TTL before it on, certificates get shorter; it is for people to watch.
-func (a *Authority) RootExpiry() time.Time { return a.root.cert.NotAfter }
-
 // Rotated returns a channel that is closed at the next renewal. Take the channel
 // first and ask for certificates then, so that no renewal falls between the two.
 func (a *Authority) Rotated() <-chan struct{} {

@@ -177,10 +177,10 @@ func TestRetainForgetsKeys(t *testing.T) {
 func TestLeafNeverOutlivesRoot(t *testing.T) {
 	clock := newFakeClock()
 	a := open(t, t.TempDir(), clock, 24*time.Hour)
-	clock.advance(a.RootExpiry().Sub(clock.Now()) - time.Hour)
+	clock.advance(a.root.cert.NotAfter.Sub(clock.Now()) - time.Hour)
 	cert, _ := certificate(t, a, sleepID)
-	if !cert.NotAfter.Equal(a.RootExpiry()) {
-		t.Errorf("leaf ends %v, root %v", cert.NotAfter, a.RootExpiry())
+	if !cert.NotAfter.Equal(a.root.cert.NotAfter) {
+		t.Errorf("leaf ends %v, root %v", cert.NotAfter, a.root.cert.NotAfter)
 	}
 	clock.advance(2 * time.Hour)
 	if _, _, err := a.Certificate(productpageID); err == nil || !strings.Contains(err.Error(), "expired") {
@@ -243,5 +243,14 @@ func TestReturnedBytesAreCopies(t *testing.T) {
 	}
 	if block, _ := pem.Decode(a.Roots()); block == nil {
 		t.Error("clearing the bundle cleared the authority's own")
+	}
+}
+
+// TestRenewAfterTheEnd has the clock stepped past a certificate's end.
+func TestRenewAfterTheEnd(t *testing.T) {
+	for _, life := range []time.Duration{-24 * time.Hour, -1, 0, 1} {
+		if after := RenewAfter(life); after < 0 || after > 1 {
+			t.Errorf("of %v it is %v", life, after)
+		}
 	}
 }

@@ -102,8 +102,8 @@ func TestRootSurvivesReopening(t *testing.T) {
 	if !bytes.Equal(first.Roots(), second.Roots()) {
 		t.Error("the root changed")
 	}
-	if want := newFakeClock().Now().Add(RootLifetime); !second.RootExpiry().Equal(want) {
-		t.Errorf("root expires %v, want %v", second.RootExpiry(), want)
+	if want := newFakeClock().Now().Add(RootLifetime); !second.root.cert.NotAfter.Equal(want) {
+		t.Errorf("root expires %v, want %v", second.root.cert.NotAfter, want)
 	}
 }
 
