@@ -59,7 +59,7 @@ func (s *Source) Add(ctx context.Context, p cni.Pod) (cni.Answer, error) {
 		return cni.Answer{}, err
 	}
 	if pod == nil {
-		return cni.Answer{Why: "the API server does not know it, and its namespace takes no part"}, nil
+		return cni.Answer{Why: "it is not known here, and takes no part"}, nil
 	}
 	why, err := s.whyNot(ctx, pod)
 	if err != nil {
@@ -129,27 +129,28 @@ func addresses(all []netip.Addr) (four, six netip.Addr) {
 }
 
 // arriving finds the pod that the plugin speaks of. It is nil, without an error, where
-// the API server does not know it and it can't belong to the mesh.
+// the API server does not know it, or not on this node, and it can't belong to the mesh.
 func (s *Source) arriving(ctx context.Context, p cni.Pod) (*corev1.Pod, error) {
 	if now, _ := s.latest(); now.snapshot == nil {
 		return nil, starting()
 	}
 	ref := kube.Ref{Kind: kube.KindPod, Namespace: p.Namespace, Name: p.Name}
+	unknown := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name}}
 	pod, _ := find(s.caches.pods, ref).(*corev1.Pod)
 	if pod == nil || !is(pod, p.UID) {
 		// What is kept may be old; the kubelet has heard of the pod from the same server.
 		fresh, err := s.Kubernetes.CoreV1().Pods(p.Namespace).Get(ctx, p.Name, metav1.GetOptions{})
 		switch {
 		case apierrors.IsNotFound(err) || err == nil && !is(fresh, p.UID):
-			return nil, s.stranger(ctx, p, "the API server knows no pod of this name and UID")
+			return nil, s.stranger(ctx, unknown, "the API server knows no pod of this name and UID")
 		case err != nil:
-			return nil, s.stranger(ctx, p, fmt.Sprintf("the API server can't be asked about it: %v", err))
+			return nil, s.stranger(ctx, unknown, fmt.Sprintf("the API server can't be asked about it: %v", err))
 		}
 		pod = trimPod(fresh)
 	}
 	switch {
 	case pod.Spec.NodeName != s.Node:
-		return nil, &cni.Refusal{What: fmt.Sprintf("the pod is one of node %q, and this is node %s", pod.Spec.NodeName, s.Node)}
+		return nil, s.stranger(ctx, pod, fmt.Sprintf("the pod is one of node %q, while this is node %s", pod.Spec.NodeName, s.Node))
 	case pod.Spec.HostNetwork:
 		return nil, &cni.Refusal{What: "the pod uses its node's network, and has none of its own"}
 	}
@@ -161,17 +162,17 @@ func is(p *corev1.Pod, uid string) bool {
 	return uid == "" || string(p.UID) == uid || p.Annotations[annotationStaticPod] == uid
 }
 
-// stranger is what is said to a pod that nobody knows: it must not start where it
+// stranger is what is said to a pod that nobody knows here: it must not start where it
 // would belong to the mesh.
-func (s *Source) stranger(ctx context.Context, p cni.Pod, what string) error {
-	why, err := s.whyNot(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name}})
+func (s *Source) stranger(ctx context.Context, pod *corev1.Pod, what string) error {
+	why, err := s.whyNot(ctx, pod)
 	if err != nil {
 		return err
 	}
 	if why != "" {
 		return nil
 	}
-	return &cni.Refusal{Again: true, What: fmt.Sprintf("namespace %s takes part in the mesh, and %s", p.Namespace, what)}
+	return &cni.Refusal{Again: true, What: fmt.Sprintf("namespace %s takes part in the mesh, and %s", pod.Namespace, what)}
 }
 
 // whyNot is why a pod would not be captured, and empty where it would be. A namespace

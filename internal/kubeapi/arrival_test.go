@@ -128,6 +128,10 @@ func TestWhoPassesAtOnce(t *testing.T) {
 			}
 		})
 	}
+	s.put(t, "pods", pod("remote", "", pending, on("node-b"), labelled("ambient-type", "none")))
+	if answer, err := c.source.Add(t.Context(), arrival("remote", "10.4.4.42")); err != nil || answer.Captured {
+		t.Errorf("a pod outside that belongs to another node: %+v, %v", answer, err)
+	}
 	stranger := arrival("stranger", "10.4.4.41")
 	stranger.Namespace = "kube-system"
 	if answer, err := c.source.Add(t.Context(), stranger); err != nil || answer.Captured {
@@ -157,7 +161,7 @@ func TestWhoIsRefused(t *testing.T) {
 	}{
 		{arrival("nobody", "10.4.4.19"), "knows no pod of this name and UID", true},
 		{wrong, "knows no pod of this name and UID", true},
-		{arrival("remote", "10.4.4.19"), `one of node "node-b"`, false},
+		{arrival("remote", "10.4.4.19"), `one of node "node-b"`, true},
 		{arrival("host", "10.4.4.19"), "uses its node's network", false},
 		{arrival("ours", "fd00::19"), "IPv4 only", false},
 		{arrival("ours", "10.4.4.19", "fd00::19"), "IPv4 only", false},
