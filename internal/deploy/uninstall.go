@@ -54,7 +54,7 @@ func (u *Uninstaller) Run(ctx context.Context) error {
 		return err
 	}
 	if len(objects) == 0 && len(marked) == 0 && !u.Nodes {
-		if err := u.Client.sweepEvents(ctx); err != nil {
+		if err := u.rest(ctx); err != nil {
 			return err
 		}
 		p.say("nothing of ambient22 is in this cluster; to clean nodes that an earlier run left, give --nodes")
@@ -79,6 +79,24 @@ func (u *Uninstaller) Run(ctx context.Context) error {
 	}
 	p.say("no object of ambient22 is left in the cluster (%s)", since(begun))
 	return u.stillLabelled(ctx)
+}
+
+// rest takes away what an install or an uninstall left that was cut short between the
+// namespace and all else.
+func (u *Uninstaller) rest(ctx context.Context) error {
+	wait, cancel := context.WithTimeout(ctx, u.Timeout)
+	defer cancel()
+	live, err := u.Client.Dynamic.Resource(namespaces()).Get(wait, Namespace, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+	case err != nil:
+		return fmt.Errorf("reading namespace %s: %w", Namespace, err)
+	case madeByUs(live) || ours(live):
+		if err := u.sweepNamespace(wait); err != nil {
+			return err
+		}
+	}
+	return u.Client.sweepEvents(wait)
 }
 
 // marked are the pods that carry the annotation of a captured pod.

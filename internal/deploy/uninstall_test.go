@@ -3,12 +3,18 @@
 package deploy
 
 import (
+	"io"
 	"maps"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
 )
 
@@ -49,5 +55,37 @@ func TestNodesThatAreAwayHaveNoController(t *testing.T) {
 	got, err := u.controllers(t.Context())
 	if want := map[string]bool{"node-a": true, "node-b": false, "node-c": false}; err != nil || !maps.Equal(got, want) {
 		t.Errorf("%v, %v; want %v", got, err, want)
+	}
+}
+
+// An uninstall may be cut short when all that is left is the namespace.
+func TestTheNamespaceGoesAlsoAlone(t *testing.T) {
+	for name, c := range map[string]struct {
+		annotations map[string]string
+		stays       bool
+	}{
+		"made by install": {annotations: map[string]string{AnnotationCreated: Manager}},
+		"somebody else's": {stays: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			namespace := newNamespace(Namespace)
+			namespace.SetAnnotations(c.annotations)
+			objects := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(),
+				map[schema.GroupVersionResource]string{certificateRequests(): "CertificateSigningRequestList"}, namespace)
+			kube := fake.NewClientset()
+			mapper := meta.NewDefaultRESTMapper(nil)
+			mapper.Add(corev1.SchemeGroupVersion.WithKind(kindNamespace), meta.RESTScopeRoot)
+			u := &Uninstaller{
+				Client: &Client{Kube: kube, Dynamic: objects, Discovery: kube.Discovery(), Mapper: mapper},
+				Out:    io.Discard, Timeout: time.Minute,
+			}
+			if err := u.Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			_, err := objects.Resource(namespaces()).Get(t.Context(), Namespace, metav1.GetOptions{})
+			if stays := err == nil; stays != c.stays {
+				t.Errorf("the namespace: %v", err)
+			}
+		})
 	}
 }
