@@ -5,11 +5,7 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"net"
-	"net/http"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -17,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/klog/v2"
 
+	"github.com/ambient22/ambient22/cmd/internal/daemon"
 	"github.com/ambient22/ambient22/internal/signer"
 )
 
@@ -42,7 +39,7 @@ that asks, and refuses everything else. Several may run; one of them leads.`,
 
 // serve runs the signer until ctx ends.
 func serve(ctx context.Context, o *options, logs io.Writer) error {
-	log, err := o.logger(logs)
+	log, err := o.log.Logger(logs)
 	if err := errors.Join(err, o.check()); err != nil {
 		return err
 	}
@@ -71,21 +68,6 @@ func serve(ctx context.Context, o *options, logs io.Writer) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.Run(ctx) })
-	group.Go(func() error { return serveHTTP(ctx, s.Handler(registry), o.httpAddr) })
+	group.Go(func() error { return daemon.ServeHTTP(ctx, s.Handler(registry), o.httpAddr) })
 	return group.Wait()
-}
-
-// serveHTTP serves health, readiness and metrics.
-func serveHTTP(ctx context.Context, handler http.Handler, addr string) error {
-	listener, err := net.Listen("tcp", addr)
-	if err != nil {
-		return fmt.Errorf("listening for health and metrics: %w", err)
-	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
-	stop := context.AfterFunc(ctx, func() { server.Close() })
-	defer stop()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serving health and metrics: %w", err)
-	}
-	return nil
 }

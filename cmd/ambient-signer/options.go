@@ -7,8 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"net"
 	"os"
 	"strings"
@@ -19,6 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/ambient22/ambient22/cmd/internal/daemon"
 	"github.com/ambient22/ambient22/internal/csr"
 	"github.com/ambient22/ambient22/internal/signer"
 )
@@ -46,9 +45,8 @@ type options struct {
 	keepIssued  time.Duration
 	keepDenied  time.Duration
 
-	httpAddr  string
-	logLevel  string
-	logFormat string
+	httpAddr string
+	log      daemon.Log
 }
 
 func (o *options) flags(f *pflag.FlagSet) {
@@ -65,24 +63,7 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.DurationVar(&o.keepIssued, "keep-issued", time.Minute, "how long an answered request is kept for its node to read")
 	f.DurationVar(&o.keepDenied, "keep-denied", time.Hour, "how long a refused request is kept")
 	f.StringVar(&o.httpAddr, "http-addr", ":15014", "address of /healthz, /readyz and /metrics")
-	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
-	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
-}
-
-// logger writes structured log lines to w.
-func (o *options) logger(w io.Writer) (*slog.Logger, error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
-		return nil, fmt.Errorf("--log-level: %w", err)
-	}
-	settings := &slog.HandlerOptions{Level: level}
-	switch o.logFormat {
-	case "text":
-		return slog.New(slog.NewTextHandler(w, settings)), nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(w, settings)), nil
-	}
-	return nil, fmt.Errorf("--log-format: %q is neither text nor json", o.logFormat)
+	o.log.Register(f)
 }
 
 // check checks the flags that the signer doesn't check.

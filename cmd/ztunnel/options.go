@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/ambient22/ambient22/cmd/internal/daemon"
 	"github.com/ambient22/ambient22/internal/proxy/admin"
 	"github.com/ambient22/ambient22/internal/proxy/bootstrap"
 )
@@ -117,14 +118,8 @@ func (o *proxyOptions) logger(w io.Writer) (*slog.Logger, *slog.LevelVar, error)
 	}
 	var current slog.LevelVar
 	current.Set(level)
-	settings := &slog.HandlerOptions{Level: &current}
-	switch o.logFormat {
-	case "text":
-		return slog.New(slog.NewTextHandler(w, settings)), &current, nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(w, settings)), &current, nil
-	}
-	return nil, nil, flagError("--log-format", fmt.Errorf("%q is neither text nor json", o.logFormat))
+	log, err := daemon.NewLogger(w, o.logFormat, &current)
+	return log, &current, err
 }
 
 func flagError(flag string, err error) error {

@@ -237,4 +237,3 @@ func activeIs(t *testing.T, l *Lab, p topology.Pod) error {
 	}
 	return nil
 }
-
