@@ -87,8 +87,13 @@ func (s *server) handle(do func(context.Context, Pod) (Answer, error)) http.Hand
 		answer, err := do(ctx, req.Pod)
 		log := s.log.With("pod", req.Namespace+"/"+req.Name, "uid", req.UID, "ips", req.IPs, "container", req.ContainerID, "took", time.Since(start))
 		if err != nil {
-			log.Warn("a pod may not start", "call", r.URL.Path, "why", err)
-			reply(w, http.StatusConflict, refusal(err))
+			no := refusal(err)
+			if no.Starting { // the plugin asks again, several times a second, or lets the pod pass
+				log.Debug("a CNI plugin asked too early", "call", r.URL.Path)
+			} else {
+				log.Warn("a pod may not start", "call", r.URL.Path, "why", err)
+			}
+			reply(w, http.StatusConflict, no)
 			return
 		}
 		log.Debug("answered a CNI plugin", "call", r.URL.Path, "captured", answer.Captured, "why_not", answer.Why)
