@@ -21,26 +21,36 @@ func hostNAT(c HostConfig) Table {
 // drain are as little captured as those of the active one.
 func hostMangle(c HostConfig, z Ztunnel, drains []Drain) Table {
 	save := []string{saveMark(ConnSkipMark, ConnSkipMask), saveMark(ProxyMark, ProxyMask)}
-	skip := fmt.Sprintf("-s %s/32 -j MARK --set-xmark %s", c.HostIP, mask(ConnSkipMark, c.ownPacketMask()))
 	return jumped("mangle",
 		Chain{"PREROUTING", append(drainRules(c, drains), captureRules(c, z)...)},
 		Chain{"INPUT", save},
 		Chain{"FORWARD", save},
-		Chain{"OUTPUT", append([]string{skip}, drainOutput(drains)...)},
+		Chain{"OUTPUT", append(ownRules(c), drainOutput(drains)...)},
 		Chain{"POSTROUTING", nil},
 	)
 }
 
-// ownPacketMask are the bits of a mark that are written on packets from the node
-// itself. The listing's rule, the only one without a mask, sets the whole mark:
-// what others put there before is lost. With a mask, a tunnel's outer packets also
-// keep the mark of what they carry; rule 100 comes before the one that would route
-// by it.
-func (c HostConfig) ownPacketMask() uint32 {
-	if c.MaskMarks {
-		return ConnSkipMask
+// ownRules are about packets from the node itself. The listing's rule, the only one
+// without a mask, sets the whole mark: what others put there before is lost. With a
+// mask, a tunnel's outer packets also keep the mark of what they carry; rule 100 comes
+// before the one that would route by it.
+//
+// That rule knows one address. With another, the answer to an enrolled pod that
+// calls the node goes to ztunnel, which knows nothing of that connection; and so does
+// what a process sends to a service, whose address becomes a pod's only afterwards, so
+// that no rule here could ask for the pod. The hardened rule therefore marks whatever
+// the node sends, with a bit that does nothing but keep it out of the table of enrolled
+// pods: ip rules of others route it as before. The answers to what ztunnel sent with a
+// pod's address have to go to ztunnel, as without the rule.
+func ownRules(c HostConfig) []string {
+	from := fmt.Sprintf("-s %s/32 -j MARK --set-xmark ", c.HostIP)
+	if !c.Hardened {
+		return []string{from + mask(ConnSkipMark, 0xffffffff)}
 	}
-	return 0xffffffff
+	return []string{
+		from + mask(ConnSkipMark, ConnSkipMask),
+		fmt.Sprintf("-m connmark ! --mark %s -j MARK --set-xmark %s", mask(ProxyMark, ProxyMask), mask(OwnMark, OwnMask)),
+	}
 }
 
 func captureRules(c HostConfig, z Ztunnel) []string {

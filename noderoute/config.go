@@ -34,9 +34,10 @@ type HostConfig struct {
 	TunnelPort uint16
 	// DNSCapture sends the pods' DNS queries over UDP to ztunnel.
 	DNSCapture bool
-	// MaskMarks leaves other people's mark bits alone on packets that the node
-	// itself sends. Without it they get the whole mark, as listing 01 shows.
-	MaskMarks bool
+	// Hardened closes what the rules of listings 01 and 02 leave open on packets
+	// that the node itself sends: other people's mark bits stay, and from whichever
+	// of its addresses it sends, its packets to enrolled pods pass ztunnel by.
+	Hardened bool
 	// Pods are the enrolled pods, in any order.
 	Pods []Pod
 }

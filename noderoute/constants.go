@@ -22,6 +22,12 @@ const (
 	ConnSkipMark = 0x220
 	ConnSkipMask = 0x220
 
+	// OwnMark is on what a hardened node sends itself: the table of enrolled pods
+	// does not lead it, all other tables do. It is the bit of ConnSkipMark that
+	// SkipMark lacks; alone it is not saved in the connection's mark.
+	OwnMark = 0x020
+	OwnMask = 0x020
+
 	// ProxyMark contains SkipMark as well. It is on what ztunnel sends with a
 	// pod's source address, and saved in the connection's mark: the answers
 	// must go back to ztunnel, not to that pod.

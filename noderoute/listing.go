@@ -59,7 +59,7 @@ func sideRules(s Side) []Rule {
 	if s == InPod {
 		return podRules()
 	}
-	rules := hostRules()
+	rules := append(hostRules(false), hostRules(true)...)
 	for slot := 1; slot <= DrainSlots; slot++ {
 		rules = append(rules, slotRules(slot)...)
 	}

@@ -15,9 +15,9 @@ import (
 	"github.com/ambient22/ambient22/noderoute/netnstest"
 )
 
-// With MaskMarks, every rule on the node that sets a mark says which bits it
-// sets, and these are the bits of the mark itself. Between the two forms one
-// chain is written anew, in place, and both are cleaned up.
+// On a hardened node, every rule that sets a mark says which bits it sets, and these
+// are the bits of the mark itself. Between the two forms one chain and one ip rule are
+// written anew, in place, and both are cleaned up.
 func TestMarksWithAndWithoutMasks(t *testing.T) {
 	forVariants(t, func(t *testing.T, v noderoute.Variant) {
 		c := nodeA(t)
@@ -28,18 +28,18 @@ func TestMarksWithAndWithoutMasks(t *testing.T) {
 		article := dump(t)
 		wantSetMarks(t, v, "0x220/0xffffffff")
 
-		c.MaskMarks = true
-		wantOneChain(t, apply(t, n, c))
+		c.Hardened = true
+		wantInPlace(t, apply(t, n, c))
 		wantSetMarks(t, v)
 		if r := apply(t, n, c); r.Writes() != 0 {
 			t.Errorf("a second run with masks: %+v", r)
 		}
 
-		c.MaskMarks = false
-		wantOneChain(t, apply(t, n, c))
+		c.Hardened = false
+		wantInPlace(t, apply(t, n, c))
 		wantSame(t, article, dump(t))
 
-		c.MaskMarks = true
+		c.Hardened = true
 		apply(t, n, c)
 		if _, err := n.Cleanup(context.Background()); err != nil {
 			t.Fatal(err)
@@ -48,11 +48,12 @@ func TestMarksWithAndWithoutMasks(t *testing.T) {
 	})
 }
 
-// wantOneChain checks that a change of the form touched the chain for the node's
-// own packets and nothing else.
-func wantOneChain(t *testing.T, r noderoute.Result) {
+// wantInPlace checks that a change of the form touched the chain for the node's own
+// packets, the ip rule that leaves them out, and nothing else.
+func wantInPlace(t *testing.T, r noderoute.Result) {
 	t.Helper()
-	if r.Writes() != 1 || len(r.Changes) != 1 || !strings.Contains(r.Changes[0], "write chain ztunnel-OUTPUT") {
+	all := strings.Join(r.Changes, "\n")
+	if r.Writes() != 3 || len(r.Changes) != 3 || !strings.Contains(all, "write chain ztunnel-OUTPUT") || strings.Count(all, "103:\tfrom all") != 2 {
 		t.Errorf("changing the form: %d writes, %q", r.Writes(), r.Changes)
 	}
 }
@@ -92,7 +93,7 @@ func TestOthersMarkBitsOnTheNodesOwnPackets(t *testing.T) {
 		buildNode(t, c, v)
 		n := newNode(t, v)
 		for _, masked := range []bool{false, true} {
-			c.MaskMarks = masked
+			c.Hardened = masked
 			apply(t, n, c)
 			want := uint32(noderoute.ConnSkipMark)
 			if masked {

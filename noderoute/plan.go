@@ -99,7 +99,11 @@ type Rule struct {
 func (r Rule) String() string {
 	s := fmt.Sprintf("%d:\tfrom all", r.Priority)
 	if r.Mark != 0 || r.Mask != 0 {
-		s += fmt.Sprintf(" fwmark %#x/%#x", r.Mark, r.Mask)
+		mark := "0" // as `ip rule` writes it
+		if r.Mark != 0 {
+			mark = fmt.Sprintf("%#x", r.Mark)
+		}
+		s += fmt.Sprintf(" fwmark %s/%#x", mark, r.Mask)
 	}
 	if r.Goto != 0 {
 		return s + fmt.Sprintf(" goto %d", r.Goto)

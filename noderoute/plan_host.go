@@ -67,7 +67,7 @@ func PlanHost(c HostConfig, f Facts) (Plan, error) {
 		Side:    Host,
 		Sysctls: hostSysctls(z.Veth),
 		Set:     &ipset.Set{Name: SetName},
-		Rules:   hostRules(),
+		Rules:   hostRules(c.Hardened),
 		Routes:  hostRoutes(z),
 	}
 	p.host = c.HostIP
@@ -213,13 +213,18 @@ func vethSysctls(veth string) []Sysctl {
 	return []Sysctl{{veth, "rp_filter", "0"}, {veth, acceptLocal, "1"}}
 }
 
-// hostRules are those of listing 02.
-func hostRules() []Rule {
+// hostRules are those of listing 02. On a hardened node the last one leaves out what
+// the node itself sends.
+func hostRules(hardened bool) []Rule {
+	inbound := Rule{Priority: PriorityInbound, Table: TableInbound}
+	if hardened {
+		inbound.Mask = OwnMask // and none of its bits set
+	}
 	return []Rule{
 		{Priority: PrioritySkip, Mark: SkipMark, Mask: SkipMask, Goto: priorityMain},
 		{Priority: PriorityOutbound, Mark: OutboundMark, Mask: OutboundMask, Table: TableOutbound},
 		{Priority: PriorityProxyReturn, Mark: ProxyReturnMark, Mask: ProxyReturnMask, Table: TableProxyReturn},
-		{Priority: PriorityInbound, Table: TableInbound},
+		inbound,
 	}
 }
 

@@ -51,7 +51,7 @@ func TestPlanHost(t *testing.T) {
 	}
 	golden(t, "plan-node-a.txt", p.String())
 
-	c.Tunnel, c.TunnelPort, c.DNSCapture, c.MaskMarks = geneve.VXLAN, 6089, true, true
+	c.Tunnel, c.TunnelPort, c.DNSCapture, c.Hardened = geneve.VXLAN, 6089, true, true
 	c.Pods = append(c.Pods, noderoute.Pod{UID: "six", IP: netip.MustParseAddr("fd00::6")})
 	p, err = noderoute.PlanHost(c, facts(nodeA(t)))
 	if err != nil {

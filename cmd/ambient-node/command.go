@@ -122,7 +122,7 @@ func (o *options) withPlan(cmd *cobra.Command, do func(*noderoute.Node, noderout
 	if err != nil {
 		return err
 	}
-	config.Tunnel, config.TunnelPort, config.MaskMarks = tunnel, o.tunnelPort, agent.MaskMarks(form)
+	config.Tunnel, config.TunnelPort, config.Hardened = tunnel, o.tunnelPort, agent.Hardened(form)
 	node, err := noderoute.New(settings)
 	if err != nil {
 		return err

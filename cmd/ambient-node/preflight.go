@@ -65,7 +65,7 @@ func (o *options) preflight(ctx context.Context, stderr io.Writer) ([]noderoute.
 	if err != nil {
 		return nil, err
 	}
-	config.Tunnel, config.TunnelPort, config.MaskMarks = tunnel, o.tunnelPort, agent.MaskMarks(form)
+	config.Tunnel, config.TunnelPort, config.Hardened = tunnel, o.tunnelPort, agent.Hardened(form)
 	node, err := noderoute.New(settings)
 	if err != nil {
 		return nil, err

@@ -64,9 +64,13 @@ func serve(ctx context.Context, o *options, logs io.Writer) error {
 	for _, hole := range form.Holes() {
 		log.Warn("open in this profile", "profile", form.Profile.String(), "dialect", form.Dialect.String(), "hole", hole)
 	}
-	if !agent.MaskMarks(form) {
-		log.Warn("open in this profile", "profile", form.Profile.String(), "dialect", form.Dialect.String(),
-			"hole", "packets that the node itself sends lose every mark bit that somebody else put on them")
+	if !agent.Hardened(form) {
+		for _, hole := range []string{
+			"packets that the node itself sends lose every mark bit that somebody else put on them",
+			"captured pods get no answer from their own node's InternalIP, nor do the node's own processes from a ClusterIP that leads to them",
+		} {
+			log.Warn("open in this profile", "profile", form.Profile.String(), "dialect", form.Dialect.String(), "hole", hole)
+		}
 	}
 	log.Info("starting", "node", o.mesh.Node, "manifests", o.mesh.Manifests, "cluster", o.mesh.Cluster, "tunnel", o.tunnel, "xds", o.xdsSocket)
 	err = together(ctx,

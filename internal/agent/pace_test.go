@@ -184,7 +184,7 @@ func TestAComparisonIsNoPush(t *testing.T) {
 	})
 }
 
-func TestHardenedNodesMaskTheirMarks(t *testing.T) {
+func TestHardenedNodes(t *testing.T) {
 	for profile, want := range map[envoyconfig.Profile]bool{envoyconfig.Article: false, envoyconfig.Hardened: true} {
 		r := &recorder{calls: make(chan string, 10)}
 		a := New(Config{
@@ -195,8 +195,8 @@ func TestHardenedNodesMaskTheirMarks(t *testing.T) {
 		if s := a.sync(t.Context(), snapshot("10.4.4.18", "10.4.4.19"), &p); s.Err != nil {
 			t.Fatal(s.Err)
 		}
-		if got := p.node.config.MaskMarks; got != want {
-			t.Errorf("%v: masked %v, want %v", profile, got, want)
+		if got := p.node.config.Hardened; got != want {
+			t.Errorf("%v: hardened %v, want %v", profile, got, want)
 		}
 	}
 }

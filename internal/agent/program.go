@@ -54,7 +54,7 @@ func (a *Agent) program(ctx context.Context, s *mesh.Snapshot, p *pass) error {
 		return err
 	}
 	config.Tunnel, config.TunnelPort = a.Tunnel, a.TunnelPort
-	config.MaskMarks = MaskMarks(a.Form)
+	config.Hardened = Hardened(a.Form)
 	if err := p.heldBack(config); err != nil {
 		return err
 	}
@@ -280,9 +280,9 @@ func HostConfig(s *mesh.Snapshot, node string, ztunnel *mesh.Workload) (noderout
 	}, nil
 }
 
-// MaskMarks says whether the rules for such a ztunnel leave other people's mark
-// bits alone: the hardened profile does not only concern what is served.
-func MaskMarks(form envoyconfig.Options) bool { return form.Profile == envoyconfig.Hardened }
+// Hardened says whether the rules of such a ztunnel's node are hardened as well: the
+// profile does not only concern what is served.
+func Hardened(form envoyconfig.Options) bool { return form.Profile == envoyconfig.Hardened }
 
 // enrolled are the pods that a node is to capture.
 func enrolled(s *mesh.Snapshot, node string) []noderoute.Pod {
