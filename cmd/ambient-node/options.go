@@ -5,13 +5,12 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"net"
 	"time"
 
 	"github.com/spf13/pflag"
 
+	"github.com/ambient22/ambient22/cmd/internal/daemon"
 	"github.com/ambient22/ambient22/cmd/internal/meshflags"
 	"github.com/ambient22/ambient22/geneve"
 	"github.com/ambient22/ambient22/noderoute"
@@ -40,9 +39,8 @@ type options struct {
 
 	plugins plugins
 
-	httpAddr  string
-	logLevel  string
-	logFormat string
+	httpAddr string
+	log      daemon.Log
 }
 
 // nodeFlags are those that say how to work on the node; every command has them.
@@ -64,8 +62,7 @@ func (o *options) serveFlags(f *pflag.FlagSet) {
 	o.identities.flags(f)
 	o.plugins.flags(f)
 	f.StringVar(&o.httpAddr, "http-addr", "127.0.0.1:15014", "address of /healthz, /readyz and /metrics")
-	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
-	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
+	o.log.Register(f)
 }
 
 // nodeOptions checks the node flags.
@@ -113,22 +110,6 @@ func (o *options) uids() []uint32 {
 		uids[i] = uint32(uid)
 	}
 	return uids
-}
-
-// logger writes structured log lines to w.
-func (o *options) logger(w io.Writer) (*slog.Logger, error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
-		return nil, flagError("--log-level", err)
-	}
-	settings := &slog.HandlerOptions{Level: level}
-	switch o.logFormat {
-	case "text":
-		return slog.New(slog.NewTextHandler(w, settings)), nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(w, settings)), nil
-	}
-	return nil, fmt.Errorf("--log-format: %q is neither text nor json", o.logFormat)
 }
 
 func flagError(flag string, err error) error {

@@ -5,18 +5,15 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ambient22/ambient22/cmd/internal/daemon"
 	"github.com/ambient22/ambient22/internal/agent"
 	"github.com/ambient22/ambient22/noderoute"
 	"github.com/ambient22/ambient22/xds"
@@ -30,7 +27,7 @@ func serve(ctx context.Context, o *options, logs io.Writer) error {
 	settings, tunnel, err1 := o.nodeOptions()
 	mesh, err2 := o.meshOptions()
 	form, err3 := o.form.Options()
-	log, err4 := o.logger(logs)
+	log, err4 := o.log.Logger(logs)
 	if err := errors.Join(err1, err2, err3, err4, o.checkServe()); err != nil {
 		return err
 	}
@@ -78,7 +75,9 @@ func serve(ctx context.Context, o *options, logs io.Writer) error {
 		func(ctx context.Context) error { return authority.Run(ctx) },
 		func(ctx context.Context) error { return serveXDS(ctx, server, o.xdsSocket) },
 		func(ctx context.Context) error { return o.plugins.serve(ctx, source.arrivals, server.Settled, log) },
-		func(ctx context.Context) error { return serveHTTP(ctx, controller.Handler(registry), o.httpAddr) },
+		func(ctx context.Context) error {
+			return daemon.ServeHTTP(ctx, controller.Handler(registry), o.httpAddr)
+		},
 	)
 	if err != nil {
 		return err
@@ -104,19 +103,4 @@ func serveXDS(ctx context.Context, server *xds.Server, socket string) error {
 		return err
 	}
 	return server.Serve(ctx, listener)
-}
-
-// serveHTTP serves health, readiness and metrics.
-func serveHTTP(ctx context.Context, handler http.Handler, addr string) error {
-	listener, err := net.Listen("tcp", addr)
-	if err != nil {
-		return fmt.Errorf("listening for health and metrics: %w", err)
-	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
-	stop := context.AfterFunc(ctx, func() { server.Close() })
-	defer stop()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serving health and metrics: %w", err)
-	}
-	return nil
 }
