@@ -22,7 +22,7 @@ import (
 // lists is how many kinds are listed at a time.
 const lists = 8
 
-// labelled lists everything in the cluster that carries our label, of whatever
+// labelled lists everything that carries our label where ours is put, of whatever
 // kind, so that a kind that an earlier or later version knows is found as well.
 // Events have no such label.
 func (c *Client) labelled(ctx context.Context) ([]*unstructured.Unstructured, error) {
@@ -46,7 +46,9 @@ func (c *Client) labelled(ctx context.Context) ([]*unstructured.Unstructured, er
 			mu.Lock()
 			defer mu.Unlock()
 			for i := range list.Items {
-				found[list.Items[i].GetUID()] = &list.Items[i]
+				if o := &list.Items[i]; placed(o) {
+					found[o.GetUID()] = o
+				}
 			}
 			return nil
 		})
@@ -59,6 +61,19 @@ func (c *Client) labelled(ctx context.Context) ([]*unstructured.Unstructured, er
 		all = append(all, o)
 	}
 	return inOrder(all), nil
+}
+
+// placed reports whether an object is where the chart and the programs put theirs. The
+// label alone does not do: somebody may have it on a node, or on an application.
+func placed(o *unstructured.Unstructured) bool {
+	if o.GetNamespace() != "" {
+		return o.GetNamespace() == Namespace
+	}
+	switch o.GetKind() {
+	case kindNamespace, "ClusterRole", "ClusterRoleBinding", "CertificateSigningRequest":
+		return true
+	}
+	return false
 }
 
 // removable are the kinds of objects that can be listed and deleted.
