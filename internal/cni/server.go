@@ -22,6 +22,8 @@ const (
 	// longestPatience how long any may: container runtimes give up after some minutes.
 	patience        = 20 * time.Second
 	longestPatience = 2 * time.Minute
+
+	pathAdd = "/v1/add"
 )
 
 // request is the body of every call.
@@ -42,7 +44,7 @@ func (r request) patience() time.Duration {
 func Serve(ctx context.Context, listener net.Listener, c Controller, log *slog.Logger) error {
 	s := &server{log: log}
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/add", s.handle(c.Add))
+	mux.HandleFunc("POST "+pathAdd, s.handle(c.Add))
 	mux.HandleFunc("POST /v1/check", s.handle(c.Check))
 	mux.HandleFunc("POST /v1/del", s.handle(func(_ context.Context, p Pod) (Answer, error) {
 		c.Del(p)
@@ -96,7 +98,11 @@ func (s *server) handle(do func(context.Context, Pod) (Answer, error)) http.Hand
 			reply(w, http.StatusConflict, no)
 			return
 		}
-		log.Debug("answered a CNI plugin", "call", r.URL.Path, "captured", answer.Captured, "why_not", answer.Why)
+		level := slog.LevelDebug
+		if answer.Captured && r.URL.Path == pathAdd {
+			level = slog.LevelInfo // how long the pod was held back for it
+		}
+		log.Log(ctx, level, "answered a CNI plugin", "call", r.URL.Path, "captured", answer.Captured, "why_not", answer.Why)
 		reply(w, http.StatusOK, answer)
 	}
 }
