@@ -19,7 +19,7 @@ import (
 func TestMesh(t *testing.T) {
 	w := settle(t)
 	w.beLikeGKE(t)
-	before := w.look(t)
+	before, networks := w.look(t), networksOf(t)
 	w.install(t)
 	t.Run("capture", w.testCapture)
 	probes := w.kubeletState(t)
@@ -31,6 +31,7 @@ func TestMesh(t *testing.T) {
 	t.Run("controller killed", w.testControllerKilled)
 	t.Run("API outage", w.testAPIOutage)
 	t.Run("damage", w.testDamage)
+	t.Run("cni", func(t *testing.T) { w.testCNI(t, networks) })
 	t.Run("uninstall", func(t *testing.T) { w.testUninstall(t, before) })
 }
 
@@ -50,7 +51,7 @@ func (w *world) install(t *testing.T) {
 	t.Helper()
 	start := time.Now()
 	said, err := ambientctl(t.Context(), "install", "--set", "tunnel=vxlan,engine=embedded,image.pullPolicy=Never",
-		"--set", fmt.Sprintf("ztunnel.drainSeconds=%.0f", drain.Seconds()))
+		"--set", fmt.Sprintf("ztunnel.drainSeconds=%.0f", drain.Seconds()), "--set", fmt.Sprintf("cni.waitSeconds=%.0f", pluginWait.Seconds()))
 	if err != nil {
 		t.Fatalf("%v\n%s", err, said)
 	}
