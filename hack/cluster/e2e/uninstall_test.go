@@ -40,12 +40,21 @@ func (w *world) look(t *testing.T) before {
 	t.Helper()
 	b := before{nodes: map[string]dump{}}
 	for _, node := range nodes() {
-		eventually(t, "the addresses of "+node+" to settle", func() (err error) {
-			b.nodes[node], err = takeDump(t.Context(), node)
-			if err == nil && strings.Contains(b.nodes[node]["ip address"], " tentative") {
-				err = errors.New("an IPv6 address is still tentative")
+		eventually(t, "what "+node+" shows to settle", func() error {
+			now, err := takeDump(t.Context(), node)
+			if err != nil {
+				return err
 			}
-			return err
+			last := b.nodes[node]
+			b.nodes[node] = now
+			if strings.Contains(now["ip address"], " tentative") {
+				return errors.New("an IPv6 address is still tentative")
+			}
+			// Addresses and routes of pods that just began to run come one after the other.
+			if differs := last.differences(now); last == nil || len(differs) > 0 {
+				return fmt.Errorf("it still changes: %v", differs)
+			}
+			return nil
 		})
 	}
 	objects, err := everything(t.Context())

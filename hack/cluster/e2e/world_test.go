@@ -62,14 +62,31 @@ func settle(t *testing.T) *world {
 	w.vip = must(t, "-n", meshed, "get", "service", "productpage", "-o", "jsonpath={.spec.clusterIP}")
 	w.webVIP = must(t, "-n", outside, "get", "service", "web", "-o", "jsonpath={.spec.clusterIP}")
 	for _, node := range nodes() {
-		for _, vip := range []string{w.vip, w.webVIP} {
-			eventually(t, "kube-proxy on "+node, func() error {
-				_, err := w.web[node].page(t.Context(), net.JoinHostPort(vip, "9080"))
-				return err
-			})
-		}
+		eventually(t, "kube-proxy on "+node, func() error { return w.known(t.Context(), node) })
 	}
 	return w
+}
+
+// known is nil when kube-proxy on a node leads to every pod of the services. A service
+// answers when the first does, and what the node shows would still change.
+func (w *world) known(ctx context.Context, node string) error {
+	for _, vip := range []string{w.vip, w.webVIP} {
+		if _, err := w.web[node].page(ctx, net.JoinHostPort(vip, "9080")); err != nil {
+			return err
+		}
+	}
+	rules, err := inNetwork(ctx, node, "iptables", "-t", "nat", "-S")
+	if err != nil {
+		return err
+	}
+	for _, behind := range []map[string]*inPod{w.productpage, w.web} {
+		for _, p := range behind {
+			if !strings.Contains(rules, " --to-destination "+p.address()+"\n") {
+				return fmt.Errorf("no rule leads to %s", p.address())
+			}
+		}
+	}
+	return nil
 }
 
 // entered are the pods of an app, one on each node.
