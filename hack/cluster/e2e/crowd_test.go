@@ -84,19 +84,29 @@ func (c *crowd) join() {
 	must(c.t, "label", "namespace", c.ns, mesh.LabelDataplaneMode+"="+mesh.DataplaneModeAmbient)
 }
 
-// ztunnel makes the node's ztunnel. It serves nobody: what is measured ends at the
-// kernel.
+// ztunnel makes the node's ztunnel, in a namespace that lasts as long as the test. It
+// serves nobody: what is measured ends at the kernel.
 func (c *crowd) ztunnel() {
 	c.t.Helper()
+	const ns = mesh.RootNamespace
+	ctx := c.t.Context()
+	_, err := c.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}}, metav1.CreateOptions{})
+	if err != nil {
+		c.t.Fatal(err)
+	}
 	c.t.Cleanup(func() {
-		err := c.CoreV1().Pods(mesh.RootNamespace).Delete(context.Background(), harness, metav1.DeleteOptions{GracePeriodSeconds: new(int64)})
-		if err != nil {
-			c.t.Error(err)
+		ctx := context.Background()
+		err := c.CoreV1().Pods(ns).Delete(ctx, harness, metav1.DeleteOptions{GracePeriodSeconds: new(int64)})
+		if _, errNS := kubectl(ctx, "", "delete", "namespace", ns, "--timeout=60s"); err != nil || errNS != nil {
+			c.t.Error(err, errNS)
 		}
 	})
-	err := c.pod(c.t.Context(), mesh.RootNamespace, harness, harness, "default", map[string]string{mesh.LabelApp: mesh.AppZtunnel})
+	_, err = c.CoreV1().ServiceAccounts(ns).Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: mesh.AppZtunnel}}, metav1.CreateOptions{})
 	if err == nil {
-		err = c.runs(c.t.Context(), mesh.RootNamespace, harness, address(0))
+		err = c.pod(ctx, ns, harness, harness, mesh.AppZtunnel, map[string]string{mesh.LabelApp: mesh.AppZtunnel})
+	}
+	if err == nil {
+		err = c.runs(ctx, ns, harness, address(0))
 	}
 	if err != nil {
 		c.t.Fatal(err)
