@@ -40,7 +40,16 @@ func rooms() map[string][]string {
 		"internal/proxy":    {"envoyconfig/workloadmetadata", "internal/hbone"},
 		"internal/meshsize": {"envoyconfig", "internal/mesh"},
 		"internal/xdsdiff":  {"envoyconfig/workloadmetadata"},
-		"internal/agent":    {"envoyconfig", "geneve", "internal/ca", "internal/kube", "internal/mesh", "ipset", "noderoute", "xds"},
+		// The study tools: texts, archives of them, a packet's way through them.
+		"internal/dump/syntax": {},
+		"internal/dump":        {"internal/osthread"},
+		"internal/trace":       {"internal/dump"},
+		"internal/trace/story": {"internal/dump", "internal/proxy/config", "internal/proxy/match", "internal/trace"},
+		"internal/trace/page":  {"internal/trace/story"},
+		"internal/trace/live":  {"internal/dump", "internal/osthread", "internal/trace"},
+		"internal/nodediff":    {"geneve", "internal/dump", "internal/trace", "ipset", "noderoute"},
+		"internal/doctor":      {"internal/dump", "internal/nodediff", "internal/trace", "noderoute"},
+		"internal/agent":       {"envoyconfig", "geneve", "internal/ca", "internal/kube", "internal/mesh", "ipset", "noderoute", "xds"},
 		// The cluster knows nothing of the mesh: what is tested in it comes as images.
 		"hack/cluster/host":   {"internal/lab/netns"},
 		"hack/image":          {},
@@ -54,8 +63,8 @@ func rooms() map[string][]string {
 // libraries says which outside libraries only some rooms may import: each of them
 // stands for a part of the world that the rest of the code should not know.
 func libraries() map[string][]string {
-	kernel := []string{"geneve", "ipset", "noderoute", "internal/lab"}
-	envoy := []string{"envoyconfig", "xds", "internal/proxy", "internal/xdsdiff"}
+	kernel := []string{"geneve", "internal/dump/collect", "internal/lab", "internal/trace/live", "ipset", "noderoute"}
+	envoy := []string{"envoyconfig", "internal/trace/story", "internal/xdsdiff", "internal/proxy", "xds"}
 	kubernetes := []string{"internal/csr", "internal/deploy", "internal/kube", "internal/kubeapi", "internal/manifest", "internal/signer", "cmd"}
 	client := []string{"internal/csr", "internal/deploy", "internal/kubeapi", "internal/signer", "cmd"}
 	return map[string][]string{

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package dump is what one node looked like at one moment: the output of
+// iptables-save, ip, ipset, nft, conntrack and sysctl in its network namespaces,
+// and the configuration of its ztunnel. It reads and writes archives of that;
+// the packages below it parse the texts, collect takes them from a running node.
+package dump
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/ambient22/ambient22/internal/dump/conntrack"
+	"github.com/ambient22/ambient22/internal/dump/iproute"
+	"github.com/ambient22/ambient22/internal/dump/iptsave"
+	"github.com/ambient22/ambient22/internal/dump/nft"
+	"github.com/ambient22/ambient22/internal/dump/setsave"
+)
+
+// Node is one node's dump, parsed.
+type Node struct {
+	Name  string // the node's name, or the file's where it is not known
+	Taken time.Time
+	Host  *Netns
+	// Ztunnel is the network namespace of the node's active ztunnel pod; nil where
+	// the dump does not have it.
+	Ztunnel *Netns
+	// Pods are further namespaces, by "NAMESPACE/NAME".
+	Pods []*Netns
+	// Workloads are the pods and services that the node controller knew.
+	Workloads *Workloads
+	// Gaps says what the dump does not have, and why ("host: ipset save: not
+	// installed"). Whoever reads a dump shows them: absence is not emptiness.
+	Gaps []string
+}
+
+// Netns is one network namespace. A nil field or slice whose name is in Missing
+// was not taken; one that isn't was empty.
+type Netns struct {
+	Name string // "host", "ztunnel", "NAMESPACE/NAME" of a pod
+	// NFT and Legacy are the two variants of iptables-save; at least one is empty
+	// on a healthy node.
+	NFT, Legacy *iptsave.Save
+	Ruleset     *nft.Ruleset // nft list ruleset: what iptables-save cannot show
+	Rules       []*iproute.Rule
+	Routes      []*iproute.Route
+	Links       []*iproute.Link
+	Sets        []*setsave.Set
+	Conns       []*conntrack.Conn
+	Sysctls     map[string]string // "net.ipv4.conf.all.rp_filter" → "0"
+	// ConfigDump is the ztunnel's config_dump, without secrets.
+	ConfigDump []byte
+	Missing    map[Kind]string // why
+}
+
+// Kind is a kind of text in a dump.
+type Kind string
+
+// The kinds, which are the files' names in an archive, without ".txt".
+const (
+	KindNFTSave    Kind = "iptables-nft-save"
+	KindLegacySave Kind = "iptables-legacy-save"
+	KindRuleset    Kind = "nft-ruleset"
+	KindRules      Kind = "ip-rule"
+	KindRoutes     Kind = "ip-route"
+	KindLinks      Kind = "ip-addr"
+	KindSets       Kind = "ipset-save"
+	KindConns      Kind = "conntrack"
+	KindSysctls    Kind = "sysctl"
+	KindConfigDump Kind = "config_dump"
+)
+
+// Workloads is what the node controller knows of the mesh, as far as names go.
+type Workloads struct {
+	Pods     []Pod     `json:"pods"`
+	Services []Service `json:"services"`
+}
+
+// Pod is one pod of the mesh.
+type Pod struct {
+	Namespace      string     `json:"namespace"`
+	Name           string     `json:"name"`
+	UID            string     `json:"uid,omitempty"`
+	IP             netip.Addr `json:"ip"`
+	Node           string     `json:"node"`
+	ServiceAccount string     `json:"serviceAccount,omitempty"`
+	// Captured tells that it takes part; Reason says why it does not.
+	Captured bool   `json:"captured"`
+	Reason   string `json:"reason,omitempty"`
+}
+
+// Service is one service.
+type Service struct {
+	Namespace string        `json:"namespace"`
+	Name      string        `json:"name"`
+	IP        netip.Addr    `json:"ip"`
+	Ports     []ServicePort `json:"ports"`
+}
+
+// ServicePort is one port of a service with the endpoints behind it.
+type ServicePort struct {
+	Name      string           `json:"name,omitempty"`
+	Port      uint16           `json:"port"`
+	Endpoints []netip.AddrPort `json:"endpoints"`
+}
