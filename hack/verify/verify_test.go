@@ -37,7 +37,7 @@ func TestImportDirections(t *testing.T) {
 		{module + "internal/kube", []string{"k8s.io/api/core/v1", module + "internal/mesh"}},
 	})
 	want := []string{
-		"cmd/ambient-node: imports github.com/vishvananda/netlink: only geneve, ipset, noderoute, internal/lab may",
+		"cmd/ambient-node: imports github.com/vishvananda/netlink: only geneve, internal/dump/collect, internal/lab, internal/trace/live, ipset, noderoute may",
 		"internal/mesh: imports " + module + "envoyconfig: internal/mesh may import only nothing of this module",
 		"noderoute/iptables: imports " + module + "xds: noderoute may import only geneve, ipset, internal/osthread",
 	}
