@@ -29,9 +29,12 @@ type Node struct {
 	Pods []*Netns
 	// Workloads are the pods and services that the node controller knew.
 	Workloads *Workloads
-	// Gaps says what the dump does not have, and why ("host: ipset save: not
+	// Gaps says what the dump does not have, and why ("host: ipset-save: not
 	// installed"). Whoever reads a dump shows them: absence is not emptiness.
 	Gaps []string
+	// Loose tells that this was no archive of ours, but files whose kinds were
+	// recognised by what stands in them.
+	Loose bool
 }
 
 // Netns is one network namespace. A nil field or slice whose name is in Missing
@@ -50,7 +53,14 @@ type Netns struct {
 	Sysctls     map[string]string // "net.ipv4.conf.all.rp_filter" → "0"
 	// ConfigDump is the ztunnel's config_dump, without secrets.
 	ConfigDump []byte
-	Missing    map[Kind]string // why
+	// Missing says why kinds are not there.
+	Missing map[Kind]string
+	// Partial says of kinds that are there only in part what that part is: "cut
+	// off after 100000 lines", "an excerpt", "only table 101".
+	Partial map[Kind]string
+	// Files are the names of the files in the archive or folder that a kind came
+	// from; more than one only where they are loose.
+	Files map[Kind][]string
 }
 
 // Kind is a kind of text in a dump.
@@ -72,6 +82,8 @@ const (
 
 // Workloads is what the node controller knows of the mesh, as far as names go.
 type Workloads struct {
+	// Node is the name of the node whose controller said so.
+	Node     string    `json:"node,omitempty"`
 	Pods     []Pod     `json:"pods"`
 	Services []Service `json:"services"`
 }
