@@ -24,6 +24,9 @@ type Packet struct {
 	OIF    string // SO_BINDTODEVICE
 	TOS    uint8
 	Length int
+	// ICMPType and ICMPCode are for ICMP, where Src's port is the echo's identifier:
+	// 8 is an echo request, 0 its reply.
+	ICMPType, ICMPCode uint8
 }
 
 // Verdict is how a walk ends.
@@ -42,6 +45,8 @@ const (
 
 // Walk is a packet's way through one namespace.
 type Walk struct {
+	// Record is the caller's: whether Steps are wanted. Without, a walk is faster.
+	Record  bool
 	Steps   []Step
 	Verdict Verdict
 	// Packet is the packet as it leaves or is delivered: after NAT, with its mark.
@@ -108,4 +113,9 @@ type Step struct {
 	Packet Packet
 	Out    string
 	Note   string
+}
+
+// reset makes w ready for p, keeping its memory and what the caller set.
+func (w *Walk) reset(p Packet) {
+	*w = Walk{Record: w.Record, Steps: w.Steps[:0], Doubt: w.Doubt[:0], Packet: p}
 }
