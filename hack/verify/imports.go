@@ -44,7 +44,7 @@ func rooms() map[string][]string {
 		"internal/dump/syntax": {},
 		"internal/dump":        {"internal/osthread"},
 		"internal/trace":       {"internal/dump"},
-		"internal/trace/story": {"internal/dump", "internal/proxy/config", "internal/proxy/match", "internal/trace"},
+		"internal/trace/story": {"envoyconfig/workloadmetadata", "internal/dump", "internal/proxy/accesslog", "internal/proxy/config", "internal/proxy/match", "internal/proxy/rbac", "internal/trace"},
 		"internal/trace/page":  {"internal/trace/story"},
 		"internal/trace/live":  {"internal/dump", "internal/osthread", "internal/trace"},
 		"internal/nodediff":    {"geneve", "internal/dump", "internal/trace", "ipset", "noderoute"},
