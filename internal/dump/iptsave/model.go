@@ -14,15 +14,23 @@ type Save struct {
 	// example "Table `nat' is incompatible, use 'nft' tool." and "iptables-legacy
 	// tables present, use iptables-legacy-save to see them".
 	Notes []string
+	// Omits are the lines where a listing says that it left something out.
+	Omits []int
 
 	layout layout // comments, blank lines, missing headers: what printing needs
 }
 
 // Table is one table, its chains in the order of their declaration.
 type Table struct {
-	Name   string // "nat", ...; "" where a listing left the header out
+	Name   string // "nat", ...; "" where a listing left the header out and nothing tells
 	Chains []*Chain
-	Line   int
+	Line   int // of its header; 0 where there is none
+	// Deduced says why a table without a header is this one ("TPROXY is possible
+	// in mangle only"); "" where the header said it.
+	Deduced string
+	IPv6    bool // saved by ip6tables
+
+	places map[string]int // of chains in Chains, as they were read
 }
 
 // Chain is a chain with its rules in order.
@@ -32,6 +40,8 @@ type Chain struct {
 	Counters *Counters // nil where not printed
 	Rules    []*Rule
 	Line     int // of its declaration; 0 where only its rules are there
+
+	declared declaration
 }
 
 // Counters are packets and bytes.
@@ -48,9 +58,15 @@ type Rule struct {
 	Line   int
 
 	text string // the line as it was read; printing does not use it
+	form ruleForm
 }
 
-// Match is one condition: Protocol, Source, ... or Opaque.
+// Match is one condition: a Protocol, a Source, ... or an Opaque. It holds the
+// struct itself, not a pointer to it, and is not changed once it is in a rule:
+// equal conditions of several rules may be the same value.
+//
+// NotAfter, in all of them, tells that the "!" stood behind the option ("-i ! eth0"),
+// as versions before 1.4.3 print it.
 type Match interface {
 	// String prints it as iptables-save does, without a space around it.
 	String() string
@@ -61,24 +77,28 @@ type Match interface {
 type (
 	// Protocol is -p. Name is as printed ("tcp", "6", "esp"); Number is 0 for "all".
 	Protocol struct {
-		Not    bool
-		Name   string
-		Number uint8
+		Not, NotAfter bool
+		Name          string
+		Number        uint8
 	}
 	// Source is -s; Destination is -d.
 	Source struct {
-		Not    bool
+		Not, NotAfter bool
+		// Prefix holds the address as printed, host bits included; its length is -1
+		// (not valid) where the mask is none of a prefix. Use Addr and Mask then.
 		Prefix netip.Prefix
-		// Mask is set, as printed, where the mask is not a prefix
-		// (10.0.0.0/255.0.255.0).
+		Addr   netip.Addr
+		// Mask is set where the mask is printed as an address: 255.255.255.0 as before
+		// 1.4.3, or one that is not a prefix (10.0.0.0/255.0.255.0).
 		Mask netip.Addr
+		Bare bool // a single address, printed without "/32"
 	}
 	// Destination is -d.
 	Destination Source
 	// InInterface is -i, OutInterface -o. A "+" at the end stands for any rest.
 	InInterface struct {
-		Not  bool
-		Name string
+		Not, NotAfter bool
+		Name          string
 	}
 	// OutInterface is -o.
 	OutInterface InInterface
@@ -93,9 +113,9 @@ type PortRange struct{ Low, High uint16 }
 type (
 	// Ports is "-m tcp" or "-m udp" (also sctp, dccp): single ranges and, for TCP, flags.
 	Ports struct {
-		Module             string
-		Source, Dest       *PortRange
-		NotSource, NotDest bool
+		Module                       string // "" where the options stand without "-m"
+		Source, Dest                 *PortRange
+		NotSource, NotDest, NotAfter bool
 		// Flags is --tcp-flags (--syn is printed so, too): of the bits in FlagMask
 		// exactly FlagSet are set. FlagMask 0: not asked for.
 		FlagMask, FlagSet uint8
@@ -105,26 +125,26 @@ type (
 	}
 	// Multiport is "-m multiport --dports 80,443:445".
 	Multiport struct {
-		Not    bool
-		Option string // "sports", "dports", "ports"
-		Ranges []PortRange
+		Not, NotAfter bool
+		Option        string // "sports", "dports", "ports"
+		Ranges        []PortRange
 	}
 	// Mark is "-m mark", on the packet's mark.
 	Mark struct {
-		Not         bool
-		Value, Mask uint32 // Mask is all ones where none is printed
+		Not, NotAfter bool
+		Value, Mask   uint32 // Mask is all ones where none is printed
 	}
 	// Connmark is "-m connmark", on the connection's mark.
 	Connmark struct {
-		Not         bool
-		Value, Mask uint32
+		Not, NotAfter bool
+		Value, Mask   uint32
 	}
 	// Set is "-m set --match-set NAME src,dst".
 	Set struct {
-		Not        bool
-		Name       string
-		Directions []string // "src", "dst", one for each dimension
-		Rest       []string // --return-nomatch, --bytes-gt, ...: not modelled
+		Not, NotAfter bool
+		Name          string
+		Directions    []string // "src", "dst", one for each dimension
+		Rest          []string // --return-nomatch, --bytes-gt, ...: not modelled
 	}
 	// Comment is "-m comment --comment ...". Text is unquoted.
 	Comment struct {
@@ -134,10 +154,10 @@ type (
 	// State is "-m conntrack --ctstate" or "-m state --state": NEW, ESTABLISHED,
 	// RELATED, INVALID, UNTRACKED, and for conntrack SNAT, DNAT.
 	State struct {
-		Module string // "conntrack", "state"
-		Not    bool
-		States []string
-		Rest   []string // further conntrack options, not modelled
+		Module        string // "conntrack", "state"
+		Not, NotAfter bool
+		States        []string // none where only Rest asks
+		Rest          []string // further conntrack options, not modelled
 	}
 	// AddrType is "-m addrtype --src-type LOCAL --dst-type ...".
 	AddrType struct {
@@ -151,6 +171,50 @@ type (
 		Not           bool
 		Probability   string // as printed, "0.33333333349"
 		Every, Packet uint32
+	}
+	// ICMP is "-m icmp --icmp-type 8/0", or icmp6's.
+	ICMP struct {
+		Module        string // "icmp", "icmp6"
+		Not, NotAfter bool
+		Any           bool
+		Type          uint8
+		Code          *uint8 // nil: any
+	}
+	// IPRange is "-m iprange --src-range 10.0.0.1-10.0.0.9". Both ends belong to it;
+	// zero addresses: not asked for.
+	IPRange struct {
+		SourceLow, SourceHigh, DestLow, DestHigh netip.Addr
+		NotSource, NotDest                       bool
+	}
+	// PhysDev is "-m physdev": the bridge's port a packet came in or goes out by.
+	PhysDev struct {
+		In, Out                string // "" not asked for
+		NotIn, NotOut          bool
+		IsIn, IsOut, IsBridged bool
+		NotIsIn, NotIsOut      bool
+		NotIsBridged           bool
+	}
+	// Recent is "-m recent": whether an address was seen lately. What the kernel
+	// remembers is not in a dump; with Set the condition always holds.
+	Recent struct {
+		Not               bool
+		Action            string // "set", "rcheck", "update", "remove"
+		Seconds, HitCount uint32 // 0: not asked for
+		Reap, TTL         bool
+		Name              string
+		Mask              string // as printed; "" where not
+		Dest              bool   // --rdest, not --rsource
+	}
+	// HashLimit is "-m hashlimit": a rate for each address or port.
+	HashLimit struct {
+		Above bool   // --hashlimit-above, not -upto
+		Rate  string // "20/sec"
+		Rest  []string
+	}
+	// CPU is "-m cpu": the processor that handles the packet.
+	CPU struct {
+		Not bool
+		CPU uint32
 	}
 	// Owner is "-m owner": the sending process's user and group.
 	Owner struct {
@@ -222,11 +286,13 @@ type (
 	RestoreMark SaveMark
 	// TPROXY gives the packet to a local socket.
 	TPROXY struct {
-		Port        uint16
-		IP          netip.Addr // zero: the address of the device the packet came in by
-		Value, Mask uint32
+		Port        uint16     // 0: the port stays
+		IP          netip.Addr // zero or unspecified: the address of the device the packet came in by
+		Value, Mask uint32     // the mark becomes (old AND NOT Mask) XOR Value
 		HasMark     bool
-		Order       []string // the options' order as printed
+		// Order are the options as printed where that is not --on-port, --on-ip,
+		// --tproxy-mark; nil otherwise.
+		Order []string
 	}
 	// NAT is DNAT, SNAT, MASQUERADE, REDIRECT, NETMAP.
 	NAT struct {
@@ -243,6 +309,18 @@ type (
 		Kind   string
 		Prefix string
 		Words  []string // everything after "-j LOG" as printed
+	}
+	// CT decides how a packet is tracked. NoTrack: not at all.
+	CT struct {
+		Old     bool // "-j NOTRACK"
+		NoTrack bool
+		Rest    []string // --zone, --helper, ...: not modelled
+	}
+	// Pass lets the packet go on and changes nothing that its way depends on:
+	// TCPMSS, CHECKSUM, TRACE, DSCP, TTL, ...
+	Pass struct {
+		Name  string
+		Words []string // as printed after "-j NAME"
 	}
 	// Reject drops the packet and tells the sender.
 	Reject struct{ With string }
