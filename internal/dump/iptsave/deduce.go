@@ -2,7 +2,10 @@
 
 package iptsave
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // endsAt finishes a table: one without a header gets the name that its rules
 // force, and in one with a header a jump to a chain that is not there is a target
@@ -30,7 +33,7 @@ func (t *Table) endsAt(s *Save) {
 func (s *Save) merge() {
 	last := s.Tables[len(s.Tables)-1]
 	earlier := s.Table(last.Name)
-	if last.Name == "" || earlier == last || earlier.Line > 0 {
+	if last.Name == "" || earlier == last || earlier.Line > 0 || last.declares() {
 		return
 	}
 	s.Tables = s.Tables[:len(s.Tables)-1]
@@ -38,13 +41,15 @@ func (s *Save) merge() {
 		if at, ok := earlier.places[c.Name]; ok {
 			known := earlier.Chains[at]
 			known.Rules = append(known.Rules, c.Rules...)
-			if known.Line == 0 {
-				known.Policy, known.Counters, known.Line, known.declared = c.Policy, c.Counters, c.Line, c.declared
-			}
 			continue
 		}
 		earlier.add(c)
 	}
+}
+
+// declares tells that the table declares chains.
+func (t *Table) declares() bool {
+	return slices.ContainsFunc(t.Chains, func(c *Chain) bool { return c.declared != implied })
 }
 
 func (t *Table) undeclared(chain string) bool {

@@ -20,8 +20,9 @@ type loose struct {
 type declaration uint8
 
 const (
-	saved  declaration = iota // ":NAME POLICY [0:0]"
-	listed                    // "-P NAME POLICY" or "-N NAME", as iptables -S prints it
+	saved   declaration = iota // ":NAME POLICY [0:0]"
+	listed                     // "-P NAME POLICY" or "-N NAME", as iptables -S prints it
+	implied                    // not declared, only its rules are there
 )
 
 // ruleForm is where a rule deviates from how it is usually printed.
@@ -32,8 +33,9 @@ type ruleForm struct {
 	// countersAt is how many conditions stand in front of "-c", plus one (iptables
 	// -S -v); 0 is the usual place in front of the rule, in brackets.
 	countersAt int
-	// tail is the number of blanks at the end, as versions before 1.4.11 print one.
-	tail int
+	// tail is what stands at the line's end: the blank that versions before 1.4.11
+	// print, an author's remark ("  # ...").
+	tail string
 	// gaps are blanks beyond one between two words.
 	gaps []gap
 }

@@ -42,6 +42,7 @@ type Chain struct {
 	Line     int // of its declaration; 0 where only its rules are there
 
 	declared declaration
+	tail     string // of its declaration's line
 }
 
 // Counters are packets and bytes.

@@ -64,7 +64,7 @@ func (p *parser) other(line string) *fault {
 	bare := strings.TrimSpace(line)
 	switch {
 	case bare == "" || strings.HasPrefix(bare, "$ "):
-	case bare == "COMMIT":
+	case strings.TrimSuffix(bare, tail(bare)) == "COMMIT":
 		p.endTable()
 	case strings.HasPrefix(bare, "#"):
 		p.comment(bare)
@@ -122,12 +122,14 @@ func (p *parser) endTable() {
 }
 
 func (p *parser) chain(line string) *fault {
+	behind := tail(line)
+	line = line[:len(line)-len(behind)]
 	name, rest, ok := strings.Cut(line[1:], " ")
 	policy, counters, counted := strings.Cut(rest, " ")
 	if !ok || name == "" || policy == "" {
 		return &fault{len(line), "a chain is :NAME POLICY [PACKETS:BYTES]"}
 	}
-	c := &Chain{Name: name, Policy: policy, Line: p.line}
+	c := &Chain{Name: name, Policy: policy, Line: p.line, tail: behind}
 	if policy == "-" {
 		c.Policy = ""
 	}
@@ -162,7 +164,8 @@ func (p *parser) declare(c *Chain, column int) *fault {
 		if old.Line > 0 {
 			return &fault{column, "chain " + c.Name + " was declared on line " + strconv.Itoa(old.Line)}
 		}
-		old.Policy, old.Counters, old.Line, old.declared = c.Policy, c.Counters, c.Line, c.declared
+		c.Rules = old.Rules
+		*old = *c
 		return nil
 	}
 	t.add(c)
@@ -187,7 +190,7 @@ func (p *parser) rule(line string) *fault {
 	at, ok := t.places[rule.Chain]
 	if !ok {
 		at = len(t.Chains)
-		t.add(&Chain{Name: rule.Chain})
+		t.add(&Chain{Name: rule.Chain, declared: implied})
 	}
 	t.Chains[at].Rules = append(t.Chains[at].Rules, rule)
 	return nil
@@ -200,10 +203,10 @@ func (p *parser) comment(line string) {
 		p.generated(by)
 		return
 	}
-	if text == "" || strings.HasPrefix(text, "Completed on ") {
-		return
+	warning, ok := strings.CutPrefix(text, "Warning: ")
+	if ok || strings.HasPrefix(text, "Table `") {
+		p.save.Notes = append(p.save.Notes, warning)
 	}
-	p.save.Notes = append(p.save.Notes, strings.TrimPrefix(text, "Warning: "))
 }
 
 // generated reads "iptables-save v1.8.9 (nf_tables) on Sat Nov 21 10:00:00 2026".

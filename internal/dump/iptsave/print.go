@@ -32,10 +32,7 @@ func (r *Rule) appendTo(b []byte) []byte {
 	if len(r.form.gaps) > 0 {
 		b = append(b[:start], widen(string(b[start:]), r.form.gaps)...)
 	}
-	for range r.form.tail {
-		b = append(b, ' ')
-	}
-	return b
+	return append(b, r.form.tail...)
 }
 
 // targetAt is how many conditions are printed in front of the target.
@@ -94,7 +91,7 @@ func (c *Chain) appendTo(b []byte) []byte {
 	if c.Counters != nil {
 		b = c.Counters.appendTo(append(b, ' '))
 	}
-	return b
+	return append(b, c.tail...)
 }
 
 func (c *Chain) appendListed(b []byte) []byte {
@@ -174,7 +171,7 @@ func (t *Table) items(items []item, last int) ([]item, int) {
 		if c.Line > 0 {
 			last = c.Line
 		}
-		if c.Line > 0 || len(c.Rules) == 0 || c.Rules[0].Line == 0 {
+		if c.declared != implied {
 			items = append(items, item{key: last, chain: c})
 		}
 	}

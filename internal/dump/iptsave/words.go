@@ -103,11 +103,8 @@ func (c *cursor) boundary() bool {
 // Blanks beyond one are noted in the form. bad is the place of a quote that is not
 // closed, -1 where there is none.
 func split(dst []string, line string, form *ruleForm) (words []string, bad int) {
-	end := len(line)
-	for end > 0 && line[end-1] == ' ' {
-		end--
-	}
-	form.tail = len(line) - end
+	end := len(line) - len(tail(line))
+	form.tail = line[end:]
 	first := len(dst)
 	for at := 0; at < end; {
 		extra := 0
@@ -126,6 +123,25 @@ func split(dst []string, line string, form *ruleForm) (words []string, bad int) 
 		at = stop + 1
 	}
 	return dst, -1
+}
+
+// tail is what stands at a line's end and belongs to nothing: blanks, a remark
+// ("  # ...") that somebody wrote there.
+func tail(line string) string {
+	end := len(line)
+	for at := 0; at < len(line); {
+		if line[at] == ' ' {
+			at++
+			continue
+		}
+		stop, closed := wordEnd(line, at, len(line))
+		if closed && line[at:stop] == "#" {
+			end = at
+			break
+		}
+		at = stop
+	}
+	return line[len(strings.TrimRight(line[:end], " ")):]
 }
 
 // wordEnd is where the word that begins at that place ends.
