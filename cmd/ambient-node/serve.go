@@ -53,10 +53,11 @@ func serve(ctx context.Context, o *options, logs io.Writer) error {
 	}
 	defer node.Close()
 	server := xds.New(xds.Config{Secrets: authority, AllowUIDs: o.uids(), Log: log, Registerer: registry})
+	told := &known{node: o.mesh.Node}
 	controller := agent.New(agent.Config{
 		NodeName: o.mesh.Node, Form: form, Tunnel: tunnel, TunnelPort: o.tunnelPort,
 		Resync: o.resync, PushDelay: o.pushDelay, PushInterval: o.pushInterval,
-		Source: source.follow, Outcome: source.outcome, Node: node, XDS: server, Log: log, Metrics: agent.NewMetrics(registry),
+		Source: source.follow, Outcome: told.hear(source.outcome), Node: node, XDS: server, Log: log, Metrics: agent.NewMetrics(registry),
 	})
 	for _, hole := range form.Holes() {
 		log.Warn("open in this profile", "profile", form.Profile.String(), "dialect", form.Dialect.String(), "hole", hole)
@@ -76,7 +77,7 @@ func serve(ctx context.Context, o *options, logs io.Writer) error {
 		func(ctx context.Context) error { return serveXDS(ctx, server, o.xdsSocket) },
 		func(ctx context.Context) error { return o.plugins.serve(ctx, source.arrivals, server.Settled, log) },
 		func(ctx context.Context) error {
-			return daemon.ServeHTTP(ctx, controller.Handler(registry), o.httpAddr)
+			return daemon.ServeHTTP(ctx, told.beside(controller.Handler(registry)), o.httpAddr)
 		},
 	)
 	if err != nil {

@@ -20,6 +20,9 @@ const (
 	WorkloadsFile = "workloads.json"
 )
 
+// WorkloadsPath is where the node controller serves Workloads over HTTP.
+const WorkloadsPath = "/debug/workloads"
+
 // The names of the namespaces that every node has, and their folders in an archive.
 const (
 	HostSpace    = "host"

@@ -96,6 +96,8 @@ type Pod struct {
 	IP             netip.Addr `json:"ip"`
 	Node           string     `json:"node"`
 	ServiceAccount string     `json:"serviceAccount,omitempty"`
+	// HostNetwork: the pod has its node's network, and its address.
+	HostNetwork bool `json:"hostNetwork,omitempty"`
 	// Captured tells that it takes part; Reason says why it does not.
 	Captured bool   `json:"captured"`
 	Reason   string `json:"reason,omitempty"`

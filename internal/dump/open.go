@@ -3,7 +3,6 @@
 package dump
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 )
@@ -31,5 +30,32 @@ func Open(path string) (*Node, error) {
 // the words in the files' names tell apart ("node-a", "ztunnel-b"). It
 // returns at least one node.
 func OpenAll(path string) ([]*Node, error) {
-	return nil, fmt.Errorf("reading %s: %w", path, errors.ErrUnsupported)
+	t, err := readTree(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	nodes, err := t.nodes()
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	return nodes, nil
+}
+
+func (t *tree) nodes() ([]*Node, error) {
+	archives, err := t.archives()
+	if err != nil {
+		return nil, err
+	}
+	if len(archives) == 0 {
+		return t.loose()
+	}
+	var nodes []*Node
+	for _, a := range archives {
+		n, err := a.Parse()
+		if err != nil {
+			return nil, err
+		}
+		nodes = append(nodes, n)
+	}
+	return nodes, nil
 }
