@@ -57,12 +57,14 @@ type Stop struct {
 	Kind string `json:"kind"`
 	// Matched: a rule or ip rule that matched, or a step that is no question.
 	// Rules that did not match are in the story too; text shows them with --all.
-	Matched bool   `json:"matched"`
-	Text    string `json:"text"`           // one sentence
-	Why     string `json:"why,omitempty"`  // why it matched, or what did not
-	Line    string `json:"line,omitempty"` // the rule's, route's or resource's own line
-	File    string `json:"file,omitempty"` // of the dump
-	LineNo  int    `json:"lineNo,omitempty"`
+	Matched bool `json:"matched"`
+	// Decisive stops are what a reader needs; text shows the others with --all only.
+	Decisive bool   `json:"decisive"`
+	Text     string `json:"text"`           // one sentence
+	Why      string `json:"why,omitempty"`  // why it matched, or what did not
+	Line     string `json:"line,omitempty"` // the rule's, route's or resource's own line
+	File     string `json:"file,omitempty"` // of the dump
+	LineNo   int    `json:"lineNo,omitempty"`
 	// Marks as "0x100", before and after; empty where the step has none.
 	Mark          string `json:"mark,omitempty"`
 	MarkAfter     string `json:"markAfter,omitempty"`

@@ -234,3 +234,34 @@ func (c *connection) entry() *accesslog.Entry {
 	}
 	return e
 }
+
+// Socket is a listener's socket.
+type Socket struct {
+	Listener    string
+	Addr        netip.AddrPort
+	Transparent bool
+	Mark        uint32 // SO_MARK; 0 none
+}
+
+// Sockets are the sockets of all listeners in use. A listener that can't be
+// decoded is left out.
+func (p *Proxy) Sockets() []Socket {
+	var list []Socket
+	for _, name := range p.listenerNames {
+		if p.listeners[name].state == "warming" || strings.Contains(string(p.listeners[name].body), `"internal_listener"`) {
+			continue
+		}
+		l, err := p.listener(name)
+		if err != nil || l == nil || l.Internal() {
+			continue
+		}
+		s := Socket{Listener: name, Addr: l.Addr, Transparent: l.Transparent}
+		for _, o := range l.SocketOptions {
+			if o.Level == solSocket && o.Name == soMark {
+				s.Mark = uint32(o.Value)
+			}
+		}
+		list = append(list, s)
+	}
+	return list
+}

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package story
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/ambient22/ambient22/internal/dump"
+	"github.com/ambient22/ambient22/internal/dump/iproute"
+	"github.com/ambient22/ambient22/internal/dump/iptsave"
+	"github.com/ambient22/ambient22/internal/trace"
+)
+
+const kindLinks = dump.KindLinks
+
+// hookNames are the hooks as iptables calls them.
+func hookName(h trace.Hook) string {
+	return [...]string{"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}[h]
+}
+
+// hex is a mark as people write it; "" for none.
+func hex(mark uint32) string { return fmt.Sprintf("%#x", mark) }
+
+// sentence ends a text with a full stop.
+func sentence(text string) string {
+	if text == "" || strings.HasSuffix(text, ".") {
+		return text
+	}
+	return text + "."
+}
+
+// place is the namespace as a place.
+func (s *space) place() Place {
+	p := Place{Node: s.node.name(), Space: s.kind}
+	switch s.kind {
+	case podSpace:
+		p.Pod = s.pod
+	case ztunnelSpace:
+		if s.node.proxy != nil {
+			p.Pod = s.node.proxy.Node.Pod
+		}
+	}
+	return p
+}
+
+func (s *space) placeAt(device string) Place {
+	p := s.place()
+	p.Device = device
+	return p
+}
+
+func firstLine(l *iproute.Link) string {
+	line, _, _ := strings.Cut(l.String(), "\n")
+	return line
+}
+
+// tunnelLine is the line of a device that describes the tunnel.
+func tunnelLine(l *iproute.Link) string {
+	for line := range strings.Lines(l.String()) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, l.Kind+" ") {
+			return line
+		}
+	}
+	return firstLine(l)
+}
+
+// note makes stops of a walk's steps.
+func (t *traveller) note(sp *space, in string, w *trace.Walk) {
+	if t.leg == nil {
+		return
+	}
+	for i := range w.Steps {
+		t.stop(t.asStop(sp, in, w.Steps, i))
+	}
+}
+
+func (t *traveller) asStop(sp *space, in string, steps []trace.Step, i int) Stop {
+	st := &steps[i]
+	s := Stop{Place: sp.place(), Matched: st.Matched, Why: st.Why(), Mark: hex(st.Mark)}
+	s.Place.Hook, s.Place.Table, s.Place.Chain = hookName(st.Hook), st.Table, st.Chain
+	if st.MarkAfter != st.Mark {
+		s.MarkAfter = hex(st.MarkAfter)
+	}
+	if st.Connmark != 0 || st.ConnmarkAfter != 0 {
+		s.Connmark = hex(st.Connmark)
+		if st.ConnmarkAfter != st.Connmark {
+			s.ConnmarkAfter = hex(st.ConnmarkAfter)
+		}
+	}
+	switch st.Kind {
+	case trace.StepHook:
+		s.Kind, s.Matched = "hook", true
+		s.Text = fmt.Sprintf("The hook %s of table %s.", s.Place.Hook, st.Table)
+		if st.Note != "" {
+			s.Text = sentence(st.Note)
+		}
+		s.Why = ""
+	case trace.StepRule:
+		t.ruleStop(&s, sp, st)
+	case trace.StepPolicy:
+		s.Kind, s.Matched = "policy", true
+		s.Text, s.Why = policyText(st), ""
+		s.Decisive = strings.Contains(s.Text, "DROP")
+	case trace.StepReturn:
+		s.Kind, s.Text, s.Why = "hook", fmt.Sprintf("The end of chain %s.", st.Chain), ""
+	case trace.StepTrack:
+		s.Kind, s.Matched = "conntrack", true
+		s.Text, s.Decisive = trackText(st)
+	case trace.StepNAT:
+		s.Kind, s.Matched, s.Decisive = "nat", true, true
+		s.Text = natText(st)
+	case trace.StepIPRule:
+		ipRuleStop(&s, sp, steps, i)
+	case trace.StepRoute:
+		routeStop(&s, sp, st)
+	case trace.StepFilter:
+		s.Kind, s.Text = "filter", sentence(capital(st.Why()))
+		s.Decisive = !st.Matched
+		s.Place.Hook, s.Place.Table = "", "routing"
+		s.Why = ""
+	case trace.StepSocket:
+		s.Kind, s.Matched, s.Decisive = "socket", true, true
+		s.Text, s.Why = sentence(capital(st.Why())), ""
+		if s.Text == "" {
+			s.Text = fmt.Sprintf("A local socket takes it: %s.", st.Packet.Dst)
+		}
+	case trace.StepOut:
+		s.Kind, s.Matched = "device", true
+		s.Place.Device = st.Out
+		s.Text = fmt.Sprintf("It is handed to device %s.", st.Out)
+	}
+	if s.Place.Device == "" {
+		s.Place.Device = in
+	}
+	return s
+}
+
+// ruleStop is a rule that was looked at.
+func (t *traveller) ruleStop(s *Stop, sp *space, st *trace.Step) {
+	s.Kind = "rule"
+	if st.Rule == nil {
+		return
+	}
+	s.Line, s.File, s.LineNo = st.Rule.String(), sp.ruleFile(st.Rule), st.Rule.Line
+	if !st.Matched {
+		s.Text = "This rule is for others."
+		return
+	}
+	s.Text = explainRule(sp, st.Rule, st.Table)
+	switch st.Rule.Target.(type) {
+	case iptsave.TPROXY:
+		s.Kind, s.Decisive = "tproxy", true
+	case iptsave.Jump, iptsave.Log, nil:
+	default:
+		s.Decisive = true
+	}
+}
+
+func policyText(st *trace.Step) string {
+	if st.Note != "" {
+		return sentence(capital(st.Note))
+	}
+	return fmt.Sprintf("No rule of %s decided: its policy does.", st.Chain)
+}
+
+func trackText(st *trace.Step) (string, bool) {
+	note := st.Note
+	switch {
+	case strings.HasPrefix(note, "NEW"):
+		return "Connection tracking has not seen this connection: it is NEW.", false
+	case strings.HasPrefix(note, "ESTABLISHED"):
+		text := "Connection tracking knows the connection: it is ESTABLISHED"
+		if st.ConnmarkAfter != 0 || st.Connmark != 0 {
+			text += fmt.Sprintf(", and its mark is %#x", max(st.Connmark, st.ConnmarkAfter))
+		}
+		return text + ".", st.Connmark != 0 || st.ConnmarkAfter != 0
+	}
+	return sentence(capital(note)), false
+}
+
+func natText(st *trace.Step) string {
+	if st.Note != "" {
+		return sentence(capital(st.Note))
+	}
+	return "Addresses are changed as the connection's first packet had it."
+}
+
+// ipRuleStop is an ip rule; it is worth telling where its table had a route.
+func ipRuleStop(s *Stop, sp *space, steps []trace.Step, i int) {
+	st := &steps[i]
+	s.Kind, s.Place.Hook, s.Place.Table, s.Place.Chain = "iprule", "", "routing", ""
+	if st.IPRule == nil {
+		return
+	}
+	s.Line, s.File, s.LineNo = st.IPRule.String(), sp.file[dump.KindRules], st.IPRule.Line
+	if !st.Matched {
+		s.Text = "This ip rule is for others."
+		return
+	}
+	s.Text = explainIPRule(sp, st.IPRule)
+	if st.IPRule.Action != "lookup" {
+		s.Decisive = true
+		return
+	}
+	if i+1 < len(steps) && steps[i+1].Kind == trace.StepRoute && steps[i+1].Route != nil {
+		s.Decisive = st.IPRule.Mask != 0 || st.IPRule.Priority != 0 && st.IPRule.Priority < mainPriority
+	}
+}
+
+func routeStop(s *Stop, sp *space, st *trace.Step) {
+	s.Kind, s.Place.Hook, s.Place.Chain = "route", "", ""
+	s.Place.Table = "routing"
+	if st.Route == nil {
+		s.Matched = false
+		s.Text = fmt.Sprintf("Table %s has no route for it: the next ip rule is asked.", tableName(st.TableID))
+		if st.Note != "" {
+			s.Why = st.Note
+		}
+		return
+	}
+	s.Matched, s.Decisive = true, true
+	s.Line, s.File, s.LineNo = strings.TrimSpace(st.Route.String()), sp.file[dump.KindRoutes], st.Route.Line
+	s.Text = explainRoute(sp, st)
+	s.Place.Device = st.Route.Dev
+}
+
+func tableName(id uint32) string {
+	switch id {
+	case 255:
+		return "local"
+	case 254:
+		return "main"
+	case 253:
+		return "default"
+	}
+	return fmt.Sprint(id)
+}
+
+func capital(text string) string {
+	if text == "" {
+		return text
+	}
+	return strings.ToUpper(text[:1]) + text[1:]
+}
