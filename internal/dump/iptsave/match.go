@@ -40,6 +40,8 @@ func moduleParser(module string) func(*cursor) (Match, bool) {
 		return parseIPRange
 	case "physdev":
 		return parsePhysDev
+	case "nfacct":
+		return parseAccount
 	case "cpu":
 		return parseCPU
 	}

@@ -98,3 +98,13 @@ func (m HashLimit) appendTo(b []byte) []byte {
 	b = append(append(b, "-m hashlimit "...), name...)
 	return appendWords(append(append(b, ' '), m.Rate...), m.Rest)
 }
+
+func parseAccount(c *cursor) (Match, bool) {
+	o, _ := c.option()
+	name, ok := c.word()
+	return Account{Name: name}, ok && o.name == "--nfacct-name" && !o.not
+}
+
+func (m Account) appendTo(b []byte) []byte {
+	return append(append(b, "-m nfacct --nfacct-name "...), m.Name...)
+}

@@ -212,6 +212,8 @@ type (
 		Rate  string // "20/sec"
 		Rest  []string
 	}
+	// Account is "-m nfacct": it counts under a name, and always holds.
+	Account struct{ Name string }
 	// CPU is "-m cpu": the processor that handles the packet.
 	CPU struct {
 		Not bool

@@ -68,6 +68,9 @@ func (m Recent) String() string { return text(m) }
 func (m HashLimit) String() string { return text(m) }
 
 // String prints the condition as iptables-save does.
+func (m Account) String() string { return text(m) }
+
+// String prints the condition as iptables-save does.
 func (m CPU) String() string { return text(m) }
 
 // String prints the condition as iptables-save does.
@@ -141,6 +144,7 @@ func (IPRange) match()      {}
 func (PhysDev) match()      {}
 func (Recent) match()       {}
 func (HashLimit) match()    {}
+func (Account) match()      {}
 func (CPU) match()          {}
 func (Owner) match()        {}
 func (Socket) match()       {}
