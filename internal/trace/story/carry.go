@@ -51,12 +51,13 @@ type arrival struct {
 // traveller follows packets through the namespaces of all nodes, and notes every
 // step as a stop of the current leg.
 type traveller struct {
-	m     *Mesh
-	s     *Story
-	conns map[*space]*trace.Conns
-	leg   *Leg // nil: nothing is noted
-	hops  int
-	way   []string // tunnel devices on this packet's way
+	m      *Mesh
+	s      *Story
+	kernel Kernel // nil: the dumps alone tell
+	conns  map[*space]*trace.Conns
+	leg    *Leg // nil: nothing is noted
+	hops   int
+	way    []string // tunnel devices on this packet's way
 }
 
 func (t *traveller) table(s *space) *trace.Conns {
@@ -122,6 +123,7 @@ func (t *traveller) travel(o origin, p trace.Packet) arrival {
 			p.In = in
 			sp.Receive(p, t.table(sp), &w)
 		}
+		w = t.observed(sp, p, w)
 		t.note(sp, in, &w)
 		for _, d := range w.Doubt {
 			t.doubt(fmt.Sprintf("%s: %s", sp.label(), d))

@@ -26,6 +26,8 @@ type Query struct {
 	Answer bool
 	// ExplainMiss says why the packet was not captured.
 	ExplainMiss bool
+	// Kernel is what a running kernel did; nil tells the story from the dumps alone.
+	Kernel Kernel
 }
 
 // The protocols' numbers.

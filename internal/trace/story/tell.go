@@ -29,10 +29,13 @@ func (m *Mesh) Trace(q Query) (*Story, error) {
 		return nil, err
 	}
 	t := &teller{
-		traveller: traveller{m: m, conns: map[*space]*trace.Conns{}},
+		traveller: traveller{m: m, kernel: q.Kernel, conns: map[*space]*trace.Conns{}},
 		q:         q, ends: e,
 	}
 	t.s = &Story{Version: 1, Source: "dump", From: t.end(e.from, e.src), To: t.end(e.to, e.dst)}
+	if q.Kernel != nil {
+		t.s.Source = "live"
+	}
 	for _, n := range m.nodes {
 		for _, g := range n.dump.Gaps {
 			t.doubt(fmt.Sprintf("The dump of %s lacks something: %s.", n.name(), g))
@@ -190,6 +193,7 @@ func (t *traveller) sourceOf(sp *space, p trace.Packet) netip.Addr {
 // leads to, or nil.
 func (t *teller) follow(c *connection) *connection {
 	id := fmt.Sprint(c.number)
+	c.packet = t.begun(c)
 	t.begin(id, "", packetText(c.packet), false)
 	leg := len(t.s.Legs) - 1
 	c.arrival = t.carry(c.from, c.packet)
