@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package prove
+
+import (
+	"fmt"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ambient22/ambient22/internal/dump/iptsave"
+	"github.com/ambient22/ambient22/internal/trace"
+)
+
+// outcome is what became of a packet as far as it was seen.
+type outcome struct {
+	verdicts []trace.Verdict // those that fit what was seen
+	packet   trace.Packet    // addresses and mark at the end
+	out      string
+	via      netip.Addr
+	socket   uint32 // the socket's mark, where a marked one was given the packet
+}
+
+// outcome reads the observation. Sightings of other packets than the probe are none
+// of its business, apart from those that the kernel made.
+func (k *kernel) outcome(p Probe, o observation) outcome {
+	var last *sighting
+	var socket uint32
+	for i, s := range o.sightings {
+		if s.serial != p.Serial || s.place == atKernelOwn {
+			continue
+		}
+		if s.place == atSocket {
+			socket = s.mark
+			continue
+		}
+		last = &o.sightings[i]
+	}
+	if last == nil {
+		return outcome{verdicts: k.lost(p, o, nil)}
+	}
+	end := trace.Packet{Protocol: last.protocol, Src: last.src, Dst: last.dst, Mark: last.mark}
+	for _, f := range o.frames {
+		if f.serial == p.Serial {
+			end.Src, end.Dst = f.src, f.dst
+			return outcome{verdicts: []trace.Verdict{trace.Sent}, packet: end, out: f.dev, via: f.via}
+		}
+	}
+	if last.place == atInLast {
+		return outcome{verdicts: []trace.Verdict{trace.Delivered}, packet: end, socket: socket}
+	}
+	return outcome{verdicts: k.lost(p, o, last), packet: end}
+}
+
+// lost says which verdicts may stand for a packet that was not seen any more.
+func (k *kernel) lost(p Probe, o observation, last *sighting) []trace.Verdict {
+	switch o.refusal {
+	case 0:
+	case unix.EPERM:
+		return []trace.Verdict{trace.Dropped, trace.Rejected}
+	case unix.ENETUNREACH:
+		return []trace.Verdict{trace.Unroutable}
+	case unix.EHOSTUNREACH, unix.EACCES:
+		return []trace.Verdict{trace.Rejected, trace.Unroutable}
+	default:
+		return []trace.Verdict{trace.Dropped, trace.Martian, trace.Unroutable}
+	}
+	if last == nil || last.place != atPreLast {
+		// Between a hook's first rule and its last one, or behind the last but without
+		// a frame: a rule took it.
+		return []trace.Verdict{trace.Dropped, trace.Rejected}
+	}
+	switch { // routing took it
+	case o.lost.reversePath > 0:
+		return []trace.Verdict{trace.Martian}
+	case o.lost.noRoute > 0:
+		return []trace.Verdict{trace.Unroutable}
+	}
+	switch o.route.refusal {
+	case unix.EINVAL:
+		return []trace.Verdict{trace.Dropped, trace.Martian}
+	case unix.ENETUNREACH:
+		return []trace.Verdict{trace.Unroutable}
+	case unix.EACCES:
+		return []trace.Verdict{trace.Rejected}
+	case unix.EHOSTUNREACH: // also where nothing is forwarded
+		return []trace.Verdict{trace.Rejected, trace.Unroutable, trace.Dropped}
+	}
+	return []trace.Verdict{trace.Dropped} // for example because TPROXY gave it to a socket
+}
+
+// compare says where the engine's walk and what the kernel did differ.
+func compare(w *trace.Walk, got outcome) []string {
+	var list []string
+	differ := func(what string, engine, kernel any) {
+		if engine != kernel {
+			list = append(list, fmt.Sprintf("%s: the engine says %v, the kernel did %v", what, engine, kernel))
+		}
+	}
+	fits := false
+	for _, v := range got.verdicts {
+		fits = fits || v == w.Verdict
+	}
+	if !fits {
+		return []string{fmt.Sprintf("verdict: the engine says %v, the kernel did %v", verdictName(w.Verdict), verdictNames(got.verdicts))}
+	}
+	if w.Verdict != trace.Sent && w.Verdict != trace.Delivered {
+		return nil
+	}
+	differ("source", w.Packet.Src, got.packet.Src)
+	differ("destination", w.Packet.Dst, got.packet.Dst)
+	differ("mark", fmt.Sprintf("%#x", w.Packet.Mark), fmt.Sprintf("%#x", got.packet.Mark))
+	if w.Verdict == trace.Sent {
+		differ("device", w.Out, got.out)
+		via := w.Via
+		if !via.IsValid() {
+			via = w.Packet.Dst.Addr()
+		}
+		if got.via.IsValid() { // not broadcast
+			differ("gateway", via, got.via)
+		}
+	}
+	if w.Socket.IsValid() {
+		differ("socket", uint32(w.Socket.Port()), got.socket)
+	}
+	return list
+}
+
+// compareConn says where the two remember a connection differently.
+func compareConn(conns *trace.Conns, p Probe, o observation) []string {
+	flow, ok := conns.Flow(p.Packet)
+	switch {
+	case !ok && !o.connected:
+		return nil
+	case ok != o.connected:
+		return []string{fmt.Sprintf("connection: the engine remembers one: %v, the kernel: %v", ok, o.connected)}
+	}
+	engine := fmt.Sprintf("%v, answers %v, connmark %#x", flow.Original, flow.Reply, flow.Mark)
+	kernel := fmt.Sprintf("%v, answers %v, connmark %#x", o.conn.original, o.conn.reply, o.conn.mark)
+	if engine == kernel {
+		return nil
+	}
+	return []string{fmt.Sprintf("connection: the engine remembers %s, the kernel %s", engine, kernel)}
+}
+
+// compareCounters says which rules counted other numbers of packets than the
+// engine let them match. The kernel's are read from a second saving of the rules.
+func compareCounters(rules, after *iptsave.Save, counted map[*iptsave.Rule]uint64) []string {
+	var list []string
+	for _, t := range rules.Tables {
+		now := after.Table(t.Name)
+		for _, c := range t.Chains {
+			for i, r := range c.Rules {
+				if now == nil || now.Chain(c.Name) == nil || len(now.Chain(c.Name).Rules) <= i || now.Chain(c.Name).Rules[i].Counters == nil {
+					list = append(list, fmt.Sprintf("counters: %s has no counter of %s", t.Name, r))
+					continue
+				}
+				if kernel := now.Chain(c.Name).Rules[i].Counters.Packets; kernel != counted[r] {
+					list = append(list, fmt.Sprintf("counters: in the engine %d packets matched, in the kernel %d: %s: %s", counted[r], kernel, t.Name, r))
+				}
+			}
+		}
+	}
+	return list
+}
+
+func verdictNames(list []trace.Verdict) []string {
+	var names []string
+	for _, v := range list {
+		names = append(names, verdictName(v))
+	}
+	return names
+}
+
+func verdictName(v trace.Verdict) string {
+	switch v {
+	case trace.Sent:
+		return "sent"
+	case trace.Delivered:
+		return "delivered"
+	case trace.Dropped:
+		return "dropped"
+	case trace.Rejected:
+		return "rejected"
+	case trace.Unroutable:
+		return "unroutable"
+	case trace.Martian:
+		return "martian"
+	}
+	return "unknown"
+}
