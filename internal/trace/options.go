@@ -55,10 +55,11 @@ const (
 
 // Choice is a place where a dump does not say which way the packet goes.
 type Choice struct {
-	Kind  ChoiceKind
-	N     int // how many ways there are
-	Rule  *iptsave.Rule
-	Route *iproute.Route
+	Kind   ChoiceKind
+	N      int // how many ways there are
+	Rule   *iptsave.Rule
+	Route  *iproute.Route
+	IPRule *iproute.Rule
 	// Probability of way 1 of a ChoiceRandom.
 	Probability float64
 }

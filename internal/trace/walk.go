@@ -56,10 +56,36 @@ type Walk struct {
 	Via      netip.Addr // gateway; zero: the destination itself is the neighbour
 	// Socket is where TPROXY gives it to; zero otherwise.
 	Socket netip.AddrPort
+	State  TrackState // what connection tracking made of the packet
 	// Doubt is what kept the walk from going on, or what it passed by with a
 	// reservation (a module not modelled which could have matched).
 	Doubt []string
+
+	run *run // kept between walks for its memory
 }
+
+// TrackState is a packet's state in the eyes of connection tracking.
+type TrackState uint8
+
+// The states.
+const (
+	Untouched   TrackState = iota // connection tracking has not seen it yet
+	Invalid                       // it belongs to no connection and begins none
+	Untracked                     // a rule said so
+	New                           // its connection has had no answer yet
+	Established                   // its connection has had one
+	Reply                         // it is an answer itself; established, too
+)
+
+var trackStates = [...]string{"", "INVALID", "UNTRACKED", "NEW", "ESTABLISHED", "ESTABLISHED"}
+
+// String is the state as -m conntrack names it; "" where there is none yet.
+func (t TrackState) String() string { return trackStates[t] }
+
+var verdicts = [...]string{"unknown", "sent", "delivered", "dropped", "rejected", "unroutable", "martian"}
+
+// String is the verdict in one word.
+func (v Verdict) String() string { return verdicts[v] }
 
 // StepKind says what a step is.
 type StepKind uint8
@@ -70,7 +96,7 @@ const (
 	StepRule                   // a rule was looked at: Rule, Matched, Failed
 	StepPolicy                 // a built-in chain's policy decided
 	StepReturn                 // the end of a user's chain
-	StepTrack                  // connection tracking: Note is NEW, ESTABLISHED, ...
+	StepTrack                  // connection tracking: State says what it made of the packet
 	StepNAT                    // addresses changed, by a rule or by an earlier packet's
 	StepIPRule                 // an ip rule was looked at: IPRule, Matched
 	StepRoute                  // a route was chosen: Route, or none in that table
@@ -112,10 +138,8 @@ type Step struct {
 	// Packet fields that a condition may have looked at, for Why.
 	Packet Packet
 	Out    string
+	Socket netip.AddrPort // of a StepSocket: where TPROXY gives the packet to
+	State  TrackState
+	Via    netip.Addr // of a route or a StepOut; zero: the destination is the neighbour
 	Note   string
-}
-
-// reset makes w ready for p, keeping its memory and what the caller set.
-func (w *Walk) reset(p Packet) {
-	*w = Walk{Record: w.Record, Steps: w.Steps[:0], Doubt: w.Doubt[:0], Packet: p}
 }

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trace
+
+import (
+	"net/netip"
+
+	"github.com/ambient22/ambient22/internal/dump/iproute"
+)
+
+// localRoutes are what the kernel puts into table local for the devices'
+// addresses, for a dump that has the addresses and not the table.
+func localRoutes(links []*iproute.Link) []*iproute.Route {
+	var routes []*iproute.Route
+	add := func(typ string, p netip.Prefix, dev string) {
+		scope := "link"
+		if typ == "local" {
+			scope = "host"
+		}
+		routes = append(routes, &iproute.Route{Type: typ, Dst: p.Masked(), Table: tableLocal, Dev: dev, Scope: scope, Proto: "kernel"})
+	}
+	for _, l := range links {
+		if !l.Up() {
+			continue
+		}
+		for _, a := range l.Addrs {
+			own := a.Prefix.Addr()
+			if !own.Is4() {
+				continue
+			}
+			add("local", netip.PrefixFrom(own, 32), l.Name)
+			if own.IsLoopback() && a.Prefix.Bits() < 32 {
+				add("local", a.Prefix, l.Name)
+			}
+			if a.Broadcast.IsValid() && l.Has("BROADCAST") {
+				add("broadcast", netip.PrefixFrom(a.Broadcast, 32), l.Name)
+			}
+			n, _ := number(own)
+			if bits := a.Prefix.Bits(); bits < 31 && (l.Has("BROADCAST") || own.IsLoopback()) {
+				add("broadcast", netip.PrefixFrom(addr(n|^maskOf(bits)), 32), l.Name)
+			}
+		}
+	}
+	return routes
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trace
+
+import "net/netip"
+
+// receive is the way of a packet that comes in by r.h.in.
+func (r *run) receive() {
+	r.checkDevice()
+	if !r.done {
+		r.incoming()
+	}
+}
+
+func (r *run) checkDevice() {
+	d := r.s.devices[r.h.in]
+	switch {
+	case d == nil && len(r.s.ns.Links) > 0:
+		r.doubt("the device " + r.h.in + " is not in the dump")
+	case d != nil && !d.up:
+		r.note(StepFilter, "the device is down")
+		r.end(Dropped)
+	}
+}
+
+// incoming goes from PREROUTING on.
+func (r *run) incoming() {
+	if !r.runHook(Prerouting, "") {
+		return
+	}
+	local := r.looped
+	if !r.looped {
+		local = r.routeInput()
+	}
+	switch {
+	case r.done:
+	case local:
+		r.input()
+	default:
+		r.forward()
+	}
+}
+
+// input is delivery to this namespace.
+func (r *run) input() {
+	r.out, r.via = "", netip.Addr{}
+	if !r.runHook(Input, "") {
+		return
+	}
+	r.end(Delivered)
+}
+
+func (r *run) forward() {
+	if r.taken != nil {
+		r.note(StepSocket, "TPROXY gave the packet to a socket, but the route leads on: forwarding drops it")
+		r.end(Dropped)
+		return
+	}
+	if r.runHook(Forward, r.out) {
+		r.leave()
+	}
+}
+
+// leave passes POSTROUTING and hands the packet to its device.
+func (r *run) leave() {
+	if !r.runHook(Postrouting, r.out) {
+		return
+	}
+	if r.record {
+		st := r.step(StepOut)
+		st.Out, st.Via = r.out, r.via
+	}
+	if d := r.s.devices[r.out]; d != nil && !d.up {
+		r.note(StepFilter, "the device is down")
+		r.end(Dropped)
+		return
+	}
+	if r.isLoopback(r.out) {
+		r.comeBack()
+		return
+	}
+	r.end(Sent)
+}
+
+func (r *run) isLoopback(dev string) bool {
+	if d := r.s.devices[dev]; d != nil && d.link != nil {
+		return d.link.Has("LOOPBACK")
+	}
+	return dev == loopback
+}
+
+// comeBack lets a packet that was sent through lo come in by it. It keeps its mark,
+// its connection and its route, but not its socket.
+func (r *run) comeBack() {
+	r.h.in, r.pub.In = r.out, r.out
+	r.local, r.looped = false, true
+	r.incoming()
+}
+
+// send is the way of a packet that a local process sends.
+func (r *run) send() {
+	r.local = true
+	if !r.routeOutput() {
+		return
+	}
+	if r.runHook(Output, r.out) {
+		r.leave()
+	}
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trace
+
+// track is connection tracking's hook: it finds the packet's connection or begins
+// one, which counts only once the packet has got through (confirm).
+func (r *run) track() {
+	if r.tracked || r.untracked {
+		return // seen already: it came back through lo, or NOTRACK
+	}
+	h := &r.h
+	t := h.tuple()
+	n := r.c.byTuple[t]
+	if n != nil && h.proto == protoTCP && n.orig == t && kindOf(h.flags) == kindSYN &&
+		(n.tcp == tcpTimeWait || n.tcp == tcpClose) {
+		r.closed = n // a new connection takes the place of one that has ended
+		n = nil
+	}
+	r.seen = true
+	switch {
+	case n != nil:
+		r.entry, r.ct, r.reply = n, *n, n.orig != t
+		if r.advance() {
+			r.tracked = true
+			if r.reply {
+				r.ct.replied = true
+			}
+		} else {
+			r.entry, r.ct, r.reply = nil, conn{}, false
+		}
+	case r.beginsConnection():
+		r.ct = conn{orig: t, reply: t.reversed()}
+		if h.proto == protoTCP {
+			r.ct.tcp = tcpNone.next(h.flags, false)
+		}
+		r.tracked = true
+	}
+	if r.record {
+		r.step(StepTrack)
+	}
+}
+
+// advance follows a known connection; false where the packet does not fit it.
+func (r *run) advance() bool {
+	h := &r.h
+	switch h.proto {
+	case protoTCP:
+		if !validFlags(h.flags) {
+			return false
+		}
+		switch next := r.ct.tcp.next(h.flags, r.reply); next {
+		case tcpInvalid:
+			return false
+		case tcpIgnored:
+		default:
+			r.ct.tcp = next
+		}
+	case protoICMP:
+		return h.icmpType != 8 || !r.reply
+	}
+	return true
+}
+
+// beginsConnection tells whether a packet without a connection may begin one.
+func (r *run) beginsConnection() bool {
+	h := &r.h
+	switch h.proto {
+	case protoTCP:
+		if !validFlags(h.flags) {
+			return false
+		}
+		next := tcpNone.next(h.flags, false)
+		return next == tcpSynSent || next == tcpEstablished && r.s.tcpLoose
+	case protoICMP:
+		switch h.icmpType {
+		case 3, 4, 5, 11, 12:
+			r.doubt("an ICMP error belongs to the connection that it quotes; this is not followed")
+			return false
+		case 8, 13, 15, 17:
+			return true
+		}
+		return false
+	}
+	return true
+}
+
+// stateBits are the states of the packet for -m conntrack; nat adds SNAT and DNAT.
+func (r *run) stateBits(nat bool) uint32 {
+	var bits uint32
+	switch {
+	case !r.tracked && r.untracked:
+		return stateUntracked
+	case !r.tracked:
+		return stateInvalid
+	case r.established():
+		bits = stateEstablished
+	default:
+		bits = stateNew
+	}
+	if nat && r.ct.srcNAT {
+		bits |= stateSNAT
+	}
+	if nat && r.ct.dstNAT {
+		bits |= stateDNAT
+	}
+	return bits
+}
+
+// established tells that the packet is a reply, or that the connection had one.
+// What the very packet on its way changes does not count in its own direction.
+func (r *run) established() bool { return r.reply || r.ct.replied }
+
+func (r *run) trackState() TrackState {
+	switch {
+	case r.untracked:
+		return Untracked
+	case !r.seen:
+		return Untouched
+	case !r.tracked:
+		return Invalid
+	case r.reply:
+		return Reply
+	case r.ct.replied:
+		return Established
+	}
+	return New
+}
+
+// confirm makes a new connection last: its first packet has passed all hooks.
+func (r *run) confirm() {
+	if r.tracked && r.entry == nil {
+		r.ct.confirmed = true
+	}
+}
+
+// commit writes what the walk did to the table.
+func (r *run) commit() {
+	if r.closed != nil {
+		r.c.remove(r.closed)
+	}
+	for _, c := range r.counted {
+		r.c.setNth(c, r.c.nth[c]+1)
+	}
+	switch {
+	case !r.tracked:
+	case r.killed:
+		if r.entry != nil {
+			r.c.remove(r.entry)
+		}
+	case r.entry != nil:
+		*r.entry = r.ct
+	case r.ct.confirmed:
+		n := r.ct
+		r.c.insert(&n)
+	}
+}
