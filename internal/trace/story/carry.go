@@ -58,6 +58,9 @@ type traveller struct {
 	leg    *Leg // nil: nothing is noted
 	hops   int
 	way    []string // tunnel devices on this packet's way
+	// recording notes the steps of the call\'s first packet in seen.
+	recording bool
+	seen      []seenStep
 }
 
 func (t *traveller) table(s *space) *trace.Conns {

@@ -39,8 +39,15 @@ func (t *teller) conclude() {
 	}
 }
 
-// captured tells that the packet went into the ztunnel of the caller's node.
+// captured tells that the packet went into the ztunnel of the caller's node: it
+// was led into the tunnel, and nothing says that it did not come out there.
 func captured(c *connection) bool {
+	return c.arrival.fate != lost && intoTunnel(c)
+}
+
+// intoTunnel tells that the packet was led into the tunnel to the ztunnel's outbound
+// side.
+func intoTunnel(c *connection) bool {
 	return slices.ContainsFunc(c.arrival.through, func(d string) bool { return strings.HasPrefix(d, outDevice) })
 }
 

@@ -96,8 +96,6 @@ func (c *collector) add(e entity) {
 	switch {
 	case e.ip.IsValid():
 		key = e.ip.String()
-	case e.kind == podEntity && e.name == "":
-		return
 	}
 	key = string(rune('0'+e.kind)) + key
 	i, known := c.at[key]
@@ -125,7 +123,7 @@ func (c *collector) add(e entity) {
 	if old.account == "" {
 		old.account = e.account
 	}
-	if len(old.ports) == 0 {
+	if len(old.ports) == 0 && e.kind == serviceEntity {
 		old.ports = e.ports
 	}
 }
@@ -169,7 +167,8 @@ func (c *collector) proxy(n *node) {
 func (c *collector) namespace(n *node, s *space) {
 	ns, name, ok := strings.Cut(s.pod, "/")
 	if !ok {
-		ns, name = "", s.pod
+		// Of a pod that nobody could name a dump has the address alone.
+		ns, name = "", ""
 	}
 	for _, l := range s.ns.Links {
 		for _, a := range l.Addrs {

@@ -72,7 +72,17 @@ func (t *traveller) note(sp *space, in string, w *trace.Walk) {
 	}
 	for i := range w.Steps {
 		t.stop(t.asStop(sp, in, w.Steps, i))
+		if t.recording {
+			t.seen = append(t.seen, seenStep{Step: w.Steps[i], space: sp, stop: t.leg.Stops[len(t.leg.Stops)-1].ID})
+		}
 	}
+}
+
+// seenStep is a step of the call's first packet, with the stop that tells it.
+type seenStep struct {
+	trace.Step
+	space *space
+	stop  string
 }
 
 func (t *traveller) asStop(sp *space, in string, steps []trace.Step, i int) Stop {

@@ -196,7 +196,9 @@ func (t *teller) follow(c *connection) *connection {
 	c.packet = t.begun(c)
 	t.begin(id, "", packetText(c.packet), false)
 	leg := len(t.s.Legs) - 1
+	t.recording = c.number == 1
 	c.arrival = t.carry(c.from, c.packet)
+	t.recording = false
 	var up *proxyview.Upstream
 	if c.arrival.fate == arrived {
 		c.original = t.originalOf(c)

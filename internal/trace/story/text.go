@@ -96,7 +96,7 @@ func endText(e End) string {
 
 func (p *printer) leg(l *Leg) {
 	p.last = Place{}
-	p.printf("\n%s\n", p.paint(bold, l.ID+"  "+capital(l.Title)))
+	p.printf("\n%s\n", p.paint(bold, l.ID+"  "+l.Title))
 	p.printf("   %s\n", p.paint(dim, l.Packet))
 	for i := range l.Stops {
 		if p.o.All || l.Stops[i].Decisive {
