@@ -130,6 +130,9 @@ func (t *twins) compare() {
 	t.group(Sysctls, dump.KindSysctls, t.a.Sysctls != nil, t.b.Sysctls != nil, func(s *space, n aliases) map[string][]item {
 		out := map[string][]item{}
 		for name, value := range s.Sysctls {
+			if strings.HasSuffix(name, "_count") {
+				continue // what the kernel counts is not a setting
+			}
 			out[""] = append(out[""], newItem(name+" = "+value, []attr{{"setting", n.inSetting(name)}, {"value", value}}))
 		}
 		slices.SortFunc(out[""], func(a, b item) int { return strings.Compare(a.line, b.line) })

@@ -19,9 +19,19 @@ func ruleItem(r *iptsave.Rule, names aliases) item {
 		fields = append(fields, matchFields(m, names)...)
 	}
 	fields = append(fields, targetFields(r.Target)...)
-	it := newItem(r.String(), fields)
+	it := newItem(ruleText(r), fields)
 	it.lineNo = r.Line
 	return it
+}
+
+// ruleText is a rule without the packets that it has counted.
+func ruleText(r *iptsave.Rule) string {
+	if r.Counters == nil {
+		return r.String()
+	}
+	plain := *r
+	plain.Counters = nil
+	return plain.String()
 }
 
 // aliases are other names for devices: what counts is which device it is, not how

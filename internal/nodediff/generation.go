@@ -69,7 +69,7 @@ func (g *foreignGeneration) anywhere(name string) (table string, c *iptsave.Chai
 func chainEvidence(s *space, table string, c *iptsave.Chain) Evidence {
 	line, no := ":"+c.Name, c.Line
 	if c.Line == 0 && len(c.Rules) > 0 {
-		line, no = c.Rules[0].String(), c.Rules[0].Line
+		line, no = ruleText(c.Rules[0]), c.Rules[0].Line
 	}
 	return Evidence{Line: line, File: s.file(s.kind), LineNo: no, Says: "the chain " + c.Name + " in the table " + table}
 }
@@ -82,7 +82,7 @@ func (g *foreignGeneration) hear() {
 			continue
 		}
 		for _, r := range have.Rules {
-			line := strings.TrimPrefix(r.String(), "-A "+c.Chain+" ")
+			line := strings.TrimPrefix(ruleText(r), "-A "+c.Chain+" ")
 			g.hearLine(c, r, line)
 		}
 	}
@@ -101,7 +101,7 @@ func (g *foreignGeneration) hearLine(c chainData, r *iptsave.Rule, line string) 
 			}
 			for name, value := range values {
 				if _, fixed := g.table.Defaults[name]; fixed {
-					g.w.hear(name, value, Evidence{Line: r.String(), File: g.file(g.kind), LineNo: r.Line})
+					g.w.hear(name, value, Evidence{Line: ruleText(r), File: g.file(g.kind), LineNo: r.Line})
 				} else if !slices.Contains(g.many[name], value) {
 					g.many[name] = append(g.many[name], value)
 				}
@@ -169,7 +169,7 @@ func (g *foreignGeneration) compare(c chainData) {
 		}
 	}
 	b := block{
-		space: g.name, section: IPTables, place: c.Table + "/" + c.Chain, file: g.file(g.kind), ordered: true,
+		space: g.name, section: IPTables, place: c.Table + "/" + c.Chain, file: g.file(g.kind), ordered: !c.AnyOrder,
 		excerpt: partial(have) && g.excerptTable(c.Table), have: haves,
 	}
 	for _, l := range c.Rules {
@@ -191,7 +191,7 @@ func (g *foreignGeneration) headOwner(r *iptsave.Rule) string {
 	if j, is := targetByValue(r.Target).(iptsave.Jump); is && strings.HasPrefix(j.Chain, "ISTIO_") {
 		return ""
 	}
-	line := strings.TrimPrefix(r.String(), "-A "+r.Chain+" ")
+	line := strings.TrimPrefix(ruleText(r), "-A "+r.Chain+" ")
 	for _, c := range g.table.Chains {
 		if c.Chain != r.Chain {
 			continue

@@ -217,7 +217,7 @@ func (c *comparison) elsewhere() {
 			for i, r := range chain.Rules {
 				c.found = append(c.found, Finding{
 					Kind: Extra, Space: c.name, Section: IPTables, Place: t.Name + "/" + chain.Name,
-					Have: r.String(), HaveAt: i + 1, File: c.file(c.spareKind), Line: r.Line,
+					Have: ruleText(r), HaveAt: i + 1, File: c.file(c.spareKind), Line: r.Line,
 					Note: "this variant of iptables is not the one in use; packets pass the rules of both",
 				})
 			}

@@ -67,7 +67,7 @@ func hearMangle(w *witnesses, s *space) {
 	if c := s.chain("mangle", "ztunnel-PREROUTING"); c != nil {
 		for _, r := range c.Rules {
 			f := fieldsOf(ruleItem(r, nil))
-			e := evidence(r.String(), r.Line)
+			e := evidence(ruleText(r), r.Line)
 			in, negated := strings.CutPrefix(f["-i"], "! ")
 			if draining[in] {
 				continue
@@ -87,7 +87,7 @@ func hearMangle(w *witnesses, s *space) {
 		for _, r := range c.Rules {
 			f := fieldsOf(ruleItem(r, nil))
 			if from := f["-s"]; from != "" && !strings.HasPrefix(from, "! ") {
-				w.hear(paramHost, strings.TrimSuffix(from, "/32"), evidence(r.String(), r.Line))
+				w.hear(paramHost, strings.TrimSuffix(from, "/32"), evidence(ruleText(r), r.Line))
 			}
 		}
 	}
@@ -96,7 +96,7 @@ func hearMangle(w *witnesses, s *space) {
 			f := fieldsOf(ruleItem(r, nil))
 			if f["target"] == "DNAT" {
 				to, _, _ := strings.Cut(f["to"], ":")
-				w.hear(paramZtunnel, to, evidence(r.String(), r.Line))
+				w.hear(paramZtunnel, to, evidence(ruleText(r), r.Line))
 			}
 		}
 	}
@@ -200,7 +200,7 @@ func hearPod(w *witnesses, s *space) {
 	}
 	for _, r := range c.Rules {
 		f := fieldsOf(ruleItem(r, nil))
-		e := Evidence{Line: r.String(), File: s.file(s.kind), LineNo: r.Line}
+		e := Evidence{Line: ruleText(r), File: s.file(s.kind), LineNo: r.Line}
 		if to, is := strings.CutPrefix(f["-d"], "! "); is && f["-i"] == "eth0" {
 			w.hear(paramZtunnel, strings.TrimSuffix(to, "/32"), e)
 		}

@@ -151,7 +151,7 @@ func (s *space) podEvidence() []Evidence {
 		for _, r := range c.Rules {
 			f := fieldsOf(ruleItem(r, nil))
 			if f["target"] == "TPROXY" && tunnelDevice(f["-i"]) {
-				out = append(out, Evidence{Line: r.String(), File: s.file(s.kind), LineNo: r.Line, Says: "what comes out of a tunnel goes to the proxy"})
+				out = append(out, Evidence{Line: ruleText(r), File: s.file(s.kind), LineNo: r.Line, Says: "what comes out of a tunnel goes to the proxy"})
 			}
 		}
 	}

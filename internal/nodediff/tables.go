@@ -31,6 +31,7 @@ type chainData struct {
 	Table    string     `json:"table"`
 	Chain    string     `json:"chain"`
 	Head     bool       `json:"head"`     // a built-in chain: others' rules may follow
+	AnyOrder bool       `json:"anyOrder"` // its rules do not depend on one another
 	Optional bool       `json:"optional"` // compared only where something of it is there
 	Needs    string     `json:"needs"`    // compared only where this chain is there
 	Unless   string     `json:"unless"`   // or only where it is not

@@ -69,7 +69,8 @@ func (p *printer) line(format string, args ...any) {
 }
 
 func (p *printer) shown(f Finding) bool {
-	return f.Kind != Foreign && (p.all || f.Kind != Equal)
+	quiet := f.Kind == Equal || f.Kind == Unshown && f.Have != "" // the second: a listing leaves it out
+	return f.Kind != Foreign && (p.all || !quiet)
 }
 
 // heading is where a finding belongs.
