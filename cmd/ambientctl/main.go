@@ -16,10 +16,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ambient22/ambient22/internal/lab/machine"
+	"github.com/ambient22/ambient22/internal/trace/live"
 )
 
 func main() {
 	if code, ours := machine.Dispatch(os.Args); ours {
+		os.Exit(code)
+	}
+	if code, ours := live.Dispatch(os.Args); ours {
 		os.Exit(code)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)

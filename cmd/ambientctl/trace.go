@@ -17,6 +17,7 @@ import (
 // traceFlags are the options of trace.
 type traceFlags struct {
 	story.Query
+	live   traceLive
 	all    bool
 	asJSON bool
 	colour string
@@ -25,7 +26,7 @@ type traceFlags struct {
 func traceCommand(s streams) *cobra.Command {
 	var o traceFlags
 	c := &cobra.Command{
-		Use:   "trace [DUMP...] --from POD --to SERVICE:PORT",
+		Use:   "trace [DUMP...] --from POD --to SERVICE:PORT [--live [-- COMMAND...]]",
 		Short: "Follow a packet through the nodes, hop by hop",
 		Long: `Trace tells the way of a connection from dumps: for each hook, table, chain and rule what it does to the packet, the ip
 rule, table, route and device, the tunnel into the ztunnel's pod and out of it, what the ztunnel does with the
@@ -40,7 +41,8 @@ first of, and says so.
 
 The exit code is 0 if there is a story, whatever becomes of the packet, and 1 for an error.`,
 		Example: `  ambientctl trace dump-node-a.tar.gz dump-node-b.tar.gz --from sleep --to productpage:9080
-  ambientctl trace --from sleep --to productpage:9080 --explain-miss`,
+  ambientctl trace --from sleep --to productpage:9080 --explain-miss
+  ambientctl trace --live --from sleep --to productpage:9080 --timeout 1m`,
 		RunE: func(c *cobra.Command, args []string) error { return o.run(c.Context(), s, args) },
 	}
 	f := c.Flags()
@@ -53,14 +55,24 @@ The exit code is 0 if there is a story, whatever becomes of the packet, and 1 fo
 	f.BoolVar(&o.all, "all", false, "show every rule and route that was looked at, and why it was not for the packet")
 	f.BoolVar(&o.asJSON, "json", false, "print the story as JSON")
 	f.StringVar(&o.colour, "color", "auto", "auto (on a terminal), always or never")
+	o.live.register(f)
 	return c
 }
 
-func (o *traceFlags) run(ctx context.Context, s streams, dumps []string) error {
+// run tells the story from the dumps, or live; args are the dumps, or the command
+// that makes the call.
+func (o *traceFlags) run(ctx context.Context, s streams, args []string) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	st, err := o.offline(ctx, s, dumps)
+	if o.live.on {
+		st, err := o.live.run(ctx, s, o.Query, args)
+		if st == nil {
+			return err
+		}
+		return errors.Join(o.print(s, st), err)
+	}
+	st, err := o.offline(ctx, s, args)
 	if err != nil {
 		return err
 	}

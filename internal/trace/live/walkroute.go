@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package live
+
+import (
+	"net/netip"
+
+	"github.com/ambient22/ambient22/internal/dump/iproute"
+	"github.com/ambient22/ambient22/internal/trace"
+)
+
+// askedNote is on every routing step: the kernel was asked, with the packet's mark and
+// device; it did not tell by itself.
+const askedNote = "asked of the kernel"
+
+// route tells the ip rules and the route of the packet as it is now.
+func (s *telling) route(in string) Asked {
+	a := s.routes.ask(question{header: s.header, mark: s.mark, in: in})
+	if a.Err != nil {
+		s.plain(trace.Step{Kind: trace.StepRoute, Note: askedNote + ": " + a.Err.Error()})
+		return a
+	}
+	s.ipRules(in, a.Route.Table)
+	found := s.dumped(&a.Route)
+	if found == nil {
+		found = &a.Route
+	}
+	s.plain(trace.Step{Kind: trace.StepRoute, Route: found, TableID: a.Route.Table, Note: askedNote})
+	s.w.Via = found.Via
+	return a
+}
+
+// ipRules tells the ip rules whose conditions hold, up to the one that leads to the
+// table where the kernel found the route.
+func (s *telling) ipRules(in string, table uint32) {
+	p := s.packet()
+	for i := 0; i < len(s.ns.Rules); i++ {
+		r := s.ns.Rules[i]
+		if !selects(r, &p, in) {
+			continue
+		}
+		s.plain(trace.Step{Kind: trace.StepIPRule, IPRule: r, TableID: r.Table, Note: askedNote})
+		switch r.Action {
+		case "goto":
+			for i+1 < len(s.ns.Rules) && s.ns.Rules[i+1].Priority < r.Goto {
+				i++
+			}
+		case "lookup":
+			if r.Table == table {
+				return
+			}
+			s.plain(trace.Step{Kind: trace.StepRoute, TableID: r.Table, Note: askedNote})
+		}
+	}
+}
+
+// selects reports whether an ip rule's conditions hold.
+func selects(r *iproute.Rule, p *trace.Packet, in string) bool {
+	holds := (!r.From.IsValid() || r.From.Contains(p.Src.Addr())) && (!r.To.IsValid() || r.To.Contains(p.Dst.Addr())) &&
+		(r.IIF == "" || r.IIF == in || r.IIF == "lo" && in == "") && (r.OIF == "" || r.OIF == p.OIF) &&
+		(p.Mark^r.Mark)&r.Mask == 0 && (r.Protocol == 0 || r.Protocol == p.Protocol) &&
+		inRange(r.SPort, p.Src.Port()) && inRange(r.DPort, p.Dst.Port())
+	return holds != r.Not
+}
+
+func inRange(r [2]uint16, port uint16) bool { return r == [2]uint16{} || r[0] <= port && port <= r[1] }
+
+// dumped is the dump's line for a route that the kernel named; nil where it has none.
+func (s *telling) dumped(a *iproute.Route) *iproute.Route {
+	for _, r := range s.ns.Routes {
+		if !r.IPv6 && r.Table == a.Table && samePrefix(r.Dst, a.Dst) && r.Type == a.Type && r.Dev == a.Dev && r.Via == a.Via {
+			return r
+		}
+	}
+	return nil
+}
+
+func samePrefix(a, b netip.Prefix) bool {
+	return a.Bits() == b.Bits() && a.Masked().Addr() == b.Masked().Addr()
+}
