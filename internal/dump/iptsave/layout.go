@@ -33,6 +33,8 @@ type ruleForm struct {
 	// countersAt is how many conditions stand in front of "-c", plus one (iptables
 	// -S -v); 0 is the usual place in front of the rule, in brackets.
 	countersAt int
+	// countersLate: they stand behind the target, where both have the same place.
+	countersLate bool
 	// tail is what stands at the line's end: the blank that versions before 1.4.11
 	// print, an author's remark ("  # ...").
 	tail string

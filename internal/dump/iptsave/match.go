@@ -34,7 +34,7 @@ func moduleParser(module string) func(*cursor) (Match, bool) {
 		return parseHashLimit
 	case "recent":
 		return parseRecent
-	case "icmp", "icmp6":
+	case "icmp", "icmp6", "ipv6-icmp":
 		return parseICMP(module)
 	case "iprange":
 		return parseIPRange

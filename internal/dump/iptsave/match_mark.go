@@ -2,7 +2,10 @@
 
 package iptsave
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // Holds tells whether a mark fits the condition, its "!" considered.
 func (m Mark) Holds(mark uint32) bool { return (mark&m.Mask == m.Value) != m.Not }
@@ -16,6 +19,7 @@ func parseMark(c *cursor) (Match, bool) {
 	m := Mark{Not: o.not, NotAfter: o.late}
 	var ok bool
 	m.Value, m.Mask, _, ok = valueMask(value)
+	m.Wide = strings.HasPrefix(value, "0x0") && strings.IndexByte(value+"/", '/') == len("0x00000000")
 	return m, ok && o.name == "--mark"
 }
 
@@ -27,14 +31,24 @@ func parseConnmark(c *cursor) (Match, bool) {
 	return Connmark(m.(Mark)), true
 }
 
-func (m Mark) appendTo(b []byte) []byte {
-	b = appendOption(append(b, "-m mark "...), "--mark", m.Not, m.NotAfter)
+func (m Mark) appendTo(b []byte) []byte { return m.append(append(b, "-m mark "...)) }
+
+func (m Connmark) appendTo(b []byte) []byte { return Mark(m).append(append(b, "-m connmark "...)) }
+
+func (m Mark) append(b []byte) []byte {
+	b = appendOption(b, "--mark", m.Not, m.NotAfter)
+	if m.Wide {
+		return m.appendWide(b)
+	}
 	return appendValueMask(b, m.Value, m.Mask, m.Mask == all)
 }
 
-func (m Connmark) appendTo(b []byte) []byte {
-	b = appendOption(append(b, "-m connmark "...), "--mark", m.Not, m.NotAfter)
-	return appendValueMask(b, m.Value, m.Mask, m.Mask == all)
+func (m Mark) appendWide(b []byte) []byte {
+	b = fmt.Appendf(b, "0x%08x", m.Value)
+	if m.Mask == all {
+		return b
+	}
+	return fmt.Appendf(b, "/0x%08x", m.Mask)
 }
 
 func parseSet(c *cursor) (Match, bool) {

@@ -77,7 +77,7 @@ func parseICMP(module string) func(*cursor) (Match, bool) {
 }
 
 func icmpOption(module string) string {
-	if module == "icmp6" {
+	if module != "icmp" {
 		return "--icmpv6-type"
 	}
 	return "--icmp-type"

@@ -134,12 +134,10 @@ type (
 	Mark struct {
 		Not, NotAfter bool
 		Value, Mask   uint32 // Mask is all ones where none is printed
+		Wide          bool   // printed with eight digits, as some old versions do
 	}
 	// Connmark is "-m connmark", on the connection's mark.
-	Connmark struct {
-		Not, NotAfter bool
-		Value, Mask   uint32
-	}
+	Connmark Mark
 	// Set is "-m set --match-set NAME src,dst".
 	Set struct {
 		Not, NotAfter bool

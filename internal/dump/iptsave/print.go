@@ -18,12 +18,14 @@ func (r *Rule) appendTo(b []byte) []byte {
 	}
 	b = append(append(b, "-A "...), r.Chain...)
 	for i := range len(r.Matches) + 1 {
-		if r.form.countersAt == i+1 && r.Counters != nil {
-			b = strconv.AppendUint(append(b, " -c "...), r.Counters.Packets, 10)
-			b = strconv.AppendUint(append(b, ' '), r.Counters.Bytes, 10)
+		if !r.form.countersLate {
+			b = r.appendListedCounters(b, i)
 		}
 		if r.Target != nil && r.targetAt() == i {
 			b = appendPart(append(b, ' '), r.Target)
+		}
+		if r.form.countersLate {
+			b = r.appendListedCounters(b, i)
 		}
 		if i < len(r.Matches) {
 			b = appendPart(append(b, ' '), r.Matches[i])
@@ -33,6 +35,16 @@ func (r *Rule) appendTo(b []byte) []byte {
 		b = append(b[:start], widen(string(b[start:]), r.form.gaps)...)
 	}
 	return append(b, r.form.tail...)
+}
+
+// appendListedCounters prints the counters as iptables -S -v does, where they
+// stand behind that many conditions.
+func (r *Rule) appendListedCounters(b []byte, matches int) []byte {
+	if r.Counters == nil || r.form.countersAt != matches+1 {
+		return b
+	}
+	b = strconv.AppendUint(append(b, " -c "...), r.Counters.Packets, 10)
+	return strconv.AppendUint(append(b, ' '), r.Counters.Bytes, 10)
 }
 
 // targetAt is how many conditions are printed in front of the target.

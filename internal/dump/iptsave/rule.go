@@ -12,6 +12,9 @@ import (
 // ParseRule reads one rule: "-A CHAIN ...", with counters in front where they are.
 // Its errors are *syntax.Error.
 func ParseRule(line string) (*Rule, error) {
+	if end := strings.IndexByte(line, '\n'); end >= 0 {
+		return nil, (&fault{end, "a rule is one line"}).at("", 1)
+	}
 	var r ruleReader
 	r.matches = make([]Match, 0, strings.Count(line, " ")+1)
 	rule := &Rule{Line: 1}
@@ -111,6 +114,7 @@ func (r *ruleReader) part(rule *Rule, c *cursor, first int) (reason string) {
 		c.at += 2
 		rule.Counters = counters
 		rule.form.countersAt = len(r.matches) - first + 1
+		rule.form.countersLate = rule.Target != nil
 	default:
 		return r.basic(c, at, first)
 	}

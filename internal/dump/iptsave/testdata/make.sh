@@ -6,6 +6,8 @@
 set -eu
 cd "$(dirname "$0")"
 
+date='s/ on [A-Z][a-z][a-z] [A-Z].*20[0-9][0-9]$/ on Tue Nov 15 09:00:00 2022/'
+
 one() { # VARIANT SHAPE OPTION
 	unshare --net sh -euc '
 		for set in $(grep -ho "match-set [^ ]*" "$2" | cut -d" " -f2 | sort -u); do
@@ -23,6 +25,21 @@ for shape in shapes/*.rules; do
 	for variant in nft legacy; do
 		counted=
 		if grep -q '^\[' "$shape" || [ "$name" = modules ]; then counted=-c; fi
-		one "$variant" "$shape" "$counted" | sed 's/ on [A-Z][a-z][a-z] [A-Z].*20[0-9][0-9]$/ on Tue Nov 15 09:00:00 2022/' >"$name-$variant.txt"
+		one "$variant" "$shape" "$counted" | sed "$date" >"$name-$variant.txt"
 	done
 done
+
+# What iptables -S prints of one of them, with counters.
+unshare --net sh -euc '
+	iptables-nft-restore -c <shapes/docker.rules
+	iptables-nft -t nat -S -v
+' >docker-listed-nft.txt
+
+# A table that iptables cannot show, and one of the other variant.
+unshare --net sh -euc '
+	nft add table ip nat
+	nft add chain ip nat odd "{ type filter hook input priority 0; }"
+	iptables-legacy -A INPUT -j ACCEPT
+	iptables-nft -t mangle -A INPUT -j ACCEPT
+	iptables-nft-save 2>&1
+' | sed "$date" >warnings-nft.txt
