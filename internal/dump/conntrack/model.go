@@ -33,8 +33,8 @@ type Conn struct {
 	Extra []Word
 	Line  int
 
-	marked, used bool // mark, use are printed
-	kept         *syntax.Kept
+	marked, zoned, used bool // mark, zone, use are printed
+	kept                *syntax.Kept
 }
 
 // Tuple is one direction of a connection. Ports are 0 for protocols without.

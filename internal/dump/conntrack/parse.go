@@ -45,6 +45,7 @@ type reader struct {
 	c      *Conn
 	tuples int // how many have begun
 	count  int // modelled words so far
+	ids    int // directions whose id= was read
 }
 
 func parseConn(l syntax.Line) (*Conn, error) {
@@ -154,13 +155,16 @@ func (r *reader) pair(w syntax.Word, key, value string) (bool, error) {
 		if err != nil {
 			return bad()
 		}
-		r.c.Zone = uint16(n)
+		r.c.Zone, r.c.zoned = uint16(n), true
 	case "src", "dst", "sport", "dport", "packets", "bytes", "type", "code", "id":
 		if r.tuples == 0 {
 			return false, r.Errorf(w, "src= is expected before %s=", key)
 		}
-		if key == "id" && t.ICMP == nil {
-			return false, nil // the connection's own number, of "-o id"
+		if key == "id" {
+			if t.ICMP == nil || r.ids == r.tuples {
+				return false, nil // the connection's own number, of "-o id"
+			}
+			r.ids = r.tuples
 		}
 		if !t.set(key, value) {
 			return bad()

@@ -46,7 +46,7 @@ func (c *Conn) String() string {
 	if c.marked || c.Mark != 0 {
 		w.number("mark=", uint64(c.Mark))
 	}
-	if c.Zone != 0 {
+	if c.zoned || c.Zone != 0 {
 		w.number("zone=", uint64(c.Zone))
 	}
 	if c.used || c.Use != 0 {

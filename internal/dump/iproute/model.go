@@ -82,12 +82,14 @@ type Route struct {
 	Flags    []string
 	Nexthops []Nexthop // more than one way; Via and Dev are empty then
 	Extra    []Word
-	// Lines are further lines of the route that are not modelled, as printed.
-	Lines []string
+	// Lines are further lines of the route that are not modelled, as printed. After
+	// counts the next hops.
+	Lines []Word
 	IPv6  bool // the line is about IPv6
 	Line  int
 
 	asked    uint32 // the table that ip was asked for; it doesn't print that one
+	tabled   bool   // the table is printed
 	detailed bool   // "unicast" is printed
 	crossed  bool   // the gateway is of the other family
 	trail    string

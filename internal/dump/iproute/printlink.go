@@ -55,7 +55,10 @@ func (k *Link) header(b *strings.Builder) {
 }
 
 func (k *Link) hardwareLine() string {
-	g := []string{"link/" + k.Type + " " + k.MAC}
+	g := []string{"link/" + k.Type}
+	if k.MAC != "" || len(k.HWExtra) > 0 {
+		g[0] += " " + k.MAC // without an address there are two blanks
+	}
 	if k.PeerNetns != "" {
 		word := k.netns
 		if word == "" {

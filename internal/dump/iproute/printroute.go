@@ -19,17 +19,24 @@ func (r *Route) write(b *strings.Builder) {
 	weave(b, r.words(), r.Extra, " ")
 	b.WriteString(r.trail)
 	b.WriteByte('\n')
+	if len(r.Nexthops)+len(r.Lines) == 0 {
+		return
+	}
+	hops := make([]string, len(r.Nexthops))
 	for i := range r.Nexthops {
-		h := &r.Nexthops[i]
-		b.WriteString("\tnexthop ")
-		weave(b, h.words(r.IPv6), h.Extra, " ")
-		b.WriteString(h.trail)
-		b.WriteByte('\n')
+		hops[i] = r.Nexthops[i].line(r.IPv6)
 	}
-	for _, l := range r.Lines {
-		b.WriteString(l)
-		b.WriteByte('\n')
-	}
+	weave(b, hops, r.Lines, "\n")
+	b.WriteByte('\n')
+}
+
+// line is the next hop's line.
+func (h *Nexthop) line(six bool) string {
+	var b strings.Builder
+	b.WriteString("\tnexthop ")
+	weave(&b, h.words(six), h.Extra, " ")
+	b.WriteString(h.trail)
+	return b.String()
 }
 
 // words are the modelled options in ip's order.
@@ -59,7 +66,7 @@ func (r *Route) words() []string {
 	if asked == TableUnspec {
 		asked = TableMain
 	}
-	if r.Table != asked {
+	if r.Table != asked || r.tabled {
 		g = append(g, "table "+tableWord(r.Table, r.TableName))
 	}
 	if r.Proto != "" {

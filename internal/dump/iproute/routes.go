@@ -58,7 +58,7 @@ func (r *Route) continuations(rd *syntax.Reader, end int) (int, error) {
 		end = l.End
 		w := syntax.WordsOf(l, 0)
 		if w.Next().Text != "nexthop" {
-			r.Lines = append(r.Lines, l.Text)
+			r.Lines = append(r.Lines, Word{After: len(r.Nexthops), Text: l.Text})
 			continue
 		}
 		hop, err := r.nexthop(l, w)
@@ -140,6 +140,7 @@ func (r *Route) option(word syntax.Word, w *syntax.Words, c *collector) (bool, e
 		if r.Table, named = TableID(at.Text); named {
 			r.TableName = at.Text
 		}
+		r.tabled = true
 		return true, nil
 	case "encap":
 		skipEncap(word, w, c)

@@ -21,7 +21,7 @@ func (c *Chain) base(l syntax.Line) error {
 	}
 	c.Type, c.Hook = words[1], words[3]
 	at := indexOf(words, "priority")
-	if at < 0 || at+1 >= len(words) {
+	if at < 4 || at+1 >= len(words) {
 		return l.Errorf(hook+1, "the priority is missing")
 	}
 	n, ok := priority(words[at+1:], c.Hook)

@@ -139,20 +139,32 @@ func (c *Chain) line(r *syntax.Reader, l syntax.Line) error {
 	case strings.HasPrefix(s, "type ") && strings.Contains(s, " hook ") && c.hookLine == "" && len(c.lines) == 0:
 		return c.base(l)
 	case s == "" || s[0] == '#' || len(c.lines) == 0 && (strings.HasPrefix(s, "comment ") || strings.HasPrefix(s, "flags ")):
-		c.extra = append(c.extra, Block{After: len(c.lines), Text: l.Text, Line: l.Number})
+		after := len(c.lines)
+		if after == 0 && c.hookLine == "" {
+			after = -1 // before the hook, if there is one
+		}
+		c.extra = append(c.extra, Block{After: after, Text: l.Text, Line: l.Number})
 		return nil
 	}
-	rule := l.Text
+	depth, last := 0, l
 	for {
-		// A set or chain without a name within the rule goes on over more lines, which
-		// are indented further, up to its brace.
-		in, ok := r.Peek()
-		if !ok || !continues(in.Text, indent(l.Text)) {
+		// A set or chain without a name within the rule goes on over more lines.
+		if opens(last.Text) {
+			depth++
+		}
+		if depth == 0 && !strings.HasSuffix(strings.TrimRight(last.Text, " \t\r"), ",") {
 			break
 		}
-		r.Next()
-		rule += "\n" + in.Text
+		in, ok := r.Next()
+		if !ok {
+			return l.Errorf(len(indent(l.Text)), "the rule has no closing brace")
+		}
+		if strings.HasPrefix(strings.TrimLeft(in.Text, " \t"), "}") {
+			depth--
+		}
+		last = in
 	}
+	rule := r.Text(l, last)
 	c.lines = append(c.lines, rule)
 	c.Rules = append(c.Rules, strings.Trim(rule, " \t\r"))
 	return nil
@@ -177,13 +189,4 @@ func opens(line string) bool {
 		line = strings.TrimRight(line[:i], " ")
 	}
 	return strings.HasSuffix(line, "{")
-}
-
-// continues tells that a line belongs to a rule with that indent.
-func continues(line, rule string) bool {
-	in := indent(line)
-	if len(in) > len(rule) && strings.HasPrefix(in, rule) && in != line {
-		return true
-	}
-	return in == rule && strings.HasPrefix(line[len(in):], "}")
 }

@@ -55,11 +55,15 @@ func (c *Chain) write(b *strings.Builder) {
 		b.WriteString(head)
 	}
 	b.WriteByte('\n')
+	extra := c.extra
+	for len(extra) > 0 && extra[0].After < 0 {
+		b.WriteString(extra[0].Text + "\n")
+		extra = extra[1:]
+	}
 	if c.Hook != "" {
 		b.WriteString(c.baseLine(outer))
 		b.WriteByte('\n')
 	}
-	extra := c.extra
 	for i := 0; i <= len(c.Rules); i++ {
 		for len(extra) > 0 && (extra[0].After <= i || i == len(c.Rules)) {
 			b.WriteString(extra[0].Text + "\n")

@@ -63,6 +63,11 @@ func (r *Reader) Tail(skip func(Line) bool) string {
 	}
 }
 
+// Text is the lines from first to last, without the end of the last one.
+func (r *Reader) Text(first, last Line) string {
+	return r.text[first.Start : last.Start+len(last.Text)]
+}
+
 // Offset is where the next line begins.
 func (r *Reader) Offset() int { return r.next }
 
