@@ -6,7 +6,7 @@ import "fmt"
 
 // random is a world made from a seed, and the scene that packets for it are made
 // from.
-func random(seed uint64) (World, *scene) {
+func random(seed uint64) (World, *scene, error) {
 	s := newScene(newDice(seed))
 	w := World{
 		Name:      fmt.Sprintf("random world %d", seed),
@@ -19,5 +19,5 @@ func random(seed uint64) (World, *scene) {
 		Tables:    s.tables4(),
 		Listeners: listeners(),
 	}
-	return w, s
+	return w, s, nil
 }

@@ -78,6 +78,8 @@ func tuple(p Probe) []byte {
 	return attribute(attribute(nil, tupleIP|unix.NLA_F_NESTED, ip...), tupleProto|unix.NLA_F_NESTED, proto...)
 }
 
+// readTuple reads one. An ICMP echo's identifier stands as the source's port, its
+// type and code as the destination's, as connection tracking has it.
 func readTuple(b []byte) conntrack.Tuple {
 	var src, dst netip.Addr
 	var from, to uint16
@@ -94,7 +96,10 @@ func readTuple(b []byte) conntrack.Tuple {
 				to = binary.BigEndian.Uint16(v)
 			case kind == tupleProto && field == protoICMPID:
 				from = binary.BigEndian.Uint16(v)
-				to = from
+			case kind == tupleProto && field == protoICMPType:
+				to |= uint16(v[0]) << 8
+			case kind == tupleProto && field == protoICMPCode:
+				to |= uint16(v[0])
 			}
 		})
 	})
