@@ -6,6 +6,7 @@ package gen
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"strings"
 )
@@ -41,19 +42,15 @@ func KubeProxy(s Size) string {
 	b.Grow(s.Rules() * 180)
 	b.WriteString(filterTable)
 	b.WriteString(natChains)
-	eachChain(s, func(service, endpoint int) {
-		if endpoint >= 0 {
-			fmt.Fprintf(&b, ":%s - [0:0]\n", endpointChain(service, endpoint))
-		} else {
-			fmt.Fprintf(&b, ":%s - [0:0]\n", serviceChain(service))
-		}
+	eachEndpoint(s, func(service, endpoint int) {
+		fmt.Fprintf(&b, ":%s - [0:0]\n", endpointChain(service, endpoint))
 	})
+	b.WriteString(":KUBE-SERVICES - [0:0]\n")
+	for service := range s.Services {
+		fmt.Fprintf(&b, ":%s - [0:0]\n", serviceChain(service))
+	}
 	b.WriteString(natFrame)
-	eachChain(s, func(service, endpoint int) {
-		if endpoint >= 0 {
-			writeEndpoint(&b, service, endpoint)
-		}
-	})
+	eachEndpoint(s, func(service, endpoint int) { writeEndpoint(&b, service, endpoint) })
 	for service := range s.Services {
 		fmt.Fprintf(&b, "-A KUBE-SERVICES -d %s/32 -p tcp -m comment --comment \"%s cluster IP\" -m tcp --dport 80 -j %s\n",
 			ServiceIP(service), name(service), serviceChain(service))
@@ -66,15 +63,11 @@ func KubeProxy(s Size) string {
 	return b.String()
 }
 
-// eachChain goes through the services' chains in the order of their names.
-func eachChain(s Size, do func(service, endpoint int)) {
+func eachEndpoint(s Size, do func(service, endpoint int)) {
 	for service := range s.Services {
 		for endpoint := range s.Endpoints {
 			do(service, endpoint)
 		}
-	}
-	for service := range s.Services {
-		do(service, -1)
 	}
 }
 
@@ -91,11 +84,14 @@ func writeService(b *strings.Builder, service, endpoints int) {
 	for n := range endpoints {
 		random := ""
 		if left := endpoints - n; left > 1 {
-			random = fmt.Sprintf(" -m statistic --mode random --probability %.11f", 1/float64(left))
+			random = fmt.Sprintf(" -m statistic --mode random --probability %.11f", inKernel(1/float64(left)))
 		}
 		fmt.Fprintf(b, "-A %s -m comment --comment \"%s -> %s:8080\"%s -j %s\n", chain, name(service), EndpointIP(service, n), random, endpointChain(service, n))
 	}
 }
+
+// inKernel is a probability as the kernel holds it, in 31 bits.
+func inKernel(p float64) float64 { return math.Round(p*(1<<31)) / (1 << 31) }
 
 func name(service int) string { return fmt.Sprintf("shop-%d/web-%d:http", service%37, service) }
 
