@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/ambient22/ambient22/internal/dump/syntax"
 )
@@ -69,6 +70,10 @@ func (a *Archive) finish() {
 			continue
 		}
 		a.Files[at].Truncated = info.Truncated
+		if f := &a.Files[at]; len(f.Text) < info.Bytes && f.Text != "" && !strings.HasSuffix(f.Text, "\n") {
+			f.Truncated = fmt.Sprintf("only %d of its %d bytes are there", len(f.Text), info.Bytes)
+			f.Text = f.Text[:strings.LastIndexByte(f.Text, '\n')+1]
+		}
 	}
 	a.Files = slices.DeleteFunc(a.Files, func(f File) bool {
 		_, _, known := place(f.Name)

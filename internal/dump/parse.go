@@ -37,6 +37,10 @@ func (a *Archive) Parse() (*Node, error) {
 		if spaces[space] == nil {
 			spaces[space] = newNetns(space)
 		}
+		if kind == KindConfigDump && f.Truncated != "" {
+			spaces[space].Missing[kind] = f.Truncated // a part of it is no JSON
+			continue
+		}
 		if err := spaces[space].take(kind, f, tableUnknown); err != nil {
 			return nil, err
 		}
@@ -49,7 +53,9 @@ func (a *Archive) Parse() (*Node, error) {
 	}
 	for _, f := range a.Files {
 		if space, kind, known := place(f.Name); known && f.Truncated != "" {
-			spaces[space].Partial[kind] = f.Truncated
+			if !spaces[space].lacks(kind) {
+				spaces[space].Partial[kind] = f.Truncated
+			}
 			n.Gaps = append(n.Gaps, Gap{Space: space, Kind: kind, Reason: f.Truncated}.String())
 		}
 	}
@@ -65,7 +71,8 @@ func (n *Node) place(spaces map[string]*Netns) {
 			n.Pods = append(n.Pods, ns)
 		}
 		for _, kind := range Kinds() {
-			if _, said := ns.Missing[kind]; !said && ns.lacks(kind) {
+			// Only a ztunnel has a configuration.
+			if _, said := ns.Missing[kind]; !said && ns.lacks(kind) && (kind != KindConfigDump || ns == n.Ztunnel) {
 				ns.Missing[kind] = notTaken
 			}
 		}

@@ -24,16 +24,17 @@ const maxRead = 2 << 30
 
 // tree is the texts that a path leads to. Names are relative, with slashes.
 type tree struct {
+	name  string // the path's last part without its ending; "" where it has none
 	files []File
-	// one tells that the path was one text, not a folder or an archive.
-	one  bool
-	left int // of maxRead
+	left  int // of maxRead
+	// cut is the error that ended the reading of a packed archive too early.
+	cut error
 }
 
 // readTree reads a folder, a .tar.gz, a .tar, a .gz or one text; "-" is the
 // standard input.
 func readTree(name string) (*tree, error) {
-	t := &tree{left: maxRead}
+	t := &tree{left: maxRead, name: baseName(name)}
 	if name == "-" {
 		return t, t.stream("standard input", os.Stdin)
 	}
@@ -67,7 +68,6 @@ func (t *tree) stream(name string, r io.Reader) error {
 	if magic, _ := in.Peek(262); len(magic) == 262 && string(magic[257:262]) == "ustar" {
 		return t.tar(in)
 	}
-	t.one = true
 	return t.add(name, in)
 }
 
@@ -78,16 +78,33 @@ func (t *tree) tar(r io.Reader) error {
 			t.sort()
 			return nil
 		}
+		if t.wasCut(err) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
 		if h.Typeflag != tar.TypeReg {
 			continue
 		}
-		if err := t.add(strings.TrimPrefix(path.Clean(h.Name), "/"), in); err != nil {
+		err = t.add(strings.TrimPrefix(path.Clean(h.Name), "/"), in)
+		if t.wasCut(err) {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 	}
+}
+
+// wasCut notes that the archive ends too early: what came before is good.
+func (t *tree) wasCut(err error) bool {
+	if err == nil || len(t.files) == 0 || !errors.Is(err, io.ErrUnexpectedEOF) {
+		return false
+	}
+	t.cut = err
+	t.sort()
+	return true
 }
 
 func (t *tree) folder(root string) error {
@@ -162,6 +179,9 @@ func (t *tree) archives() ([]*Archive, error) {
 			}
 		}
 		a.finish()
+		if t.cut != nil {
+			a.Gap("", "", "the archive ends too early: what follows in it is lost")
+		}
 		all = append(all, a)
 	}
 	return all, nil
