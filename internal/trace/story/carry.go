@@ -39,6 +39,8 @@ type arrival struct {
 	fate   fate
 	space  *space // the last namespace that it was in
 	packet trace.Packet
+	// entered is the packet as it came into that namespace.
+	entered trace.Packet
 	// socket is TPROXY's, or the packet's own destination.
 	socket netip.AddrPort
 	device string // by which it left last, or came in
@@ -132,7 +134,9 @@ func (t *traveller) travel(o origin, p trace.Packet) arrival {
 			t.doubt(fmt.Sprintf("%s: %s", sp.label(), d))
 		}
 		if w.Verdict != trace.Sent {
-			return t.ended(sp, in, &w)
+			a := t.ended(sp, in, &w)
+			a.entered = p
+			return a
 		}
 		next, ok := t.leave(sp, &w)
 		if !ok {
@@ -148,9 +152,23 @@ func (s *space) label() string {
 	case hostSpace:
 		return "node " + s.node.name()
 	case ztunnelSpace:
-		return "ztunnel of " + s.node.name()
+		if s.node.proxy != nil && s.node.proxy.Node.Pod != "" {
+			return s.node.proxy.Node.Pod
+		}
+		return "the ztunnel of " + s.node.name()
 	}
-	return "pod " + s.pod
+	return short(s.pod)
+}
+
+// within is the namespace with its preposition.
+func (s *space) within() string {
+	switch s.kind {
+	case hostSpace:
+		return "on " + s.label()
+	case ztunnelSpace:
+		return "in the ztunnel's pod"
+	}
+	return "in the pod " + s.pod
 }
 
 // ended is the arrival of a walk that did not leave its namespace.
@@ -165,7 +183,7 @@ func (t *traveller) ended(sp *space, in string, w *trace.Walk) arrival {
 		return a
 	case trace.Unknown:
 		a.fate = unclear
-		a.reason = fmt.Sprintf("In the %s the tracer can't tell how it goes on", sp.label())
+		a.reason = fmt.Sprintf("The tracer can't tell how it goes on %s", sp.within())
 		if n := len(w.Doubt); n > 0 {
 			a.reason += ": " + w.Doubt[n-1]
 		}
@@ -178,10 +196,7 @@ func (t *traveller) ended(sp *space, in string, w *trace.Walk) arrival {
 }
 
 func (t *traveller) lostText(sp *space, w *trace.Walk) string {
-	where := "on " + sp.label()
-	if sp.kind != hostSpace {
-		where = "in the " + sp.label()
-	}
+	where := sp.within()
 	because := ""
 	if n := len(w.Steps); n > 0 {
 		if why := w.Steps[n-1].Why(); why != "" {
@@ -321,7 +336,7 @@ func (t *traveller) leaveHost(sp *space, link *iproute.Link, out string, next ne
 		} else if l := peerOf(link, into); l != nil {
 			in = l.Name
 		}
-		t.stop(Stop{Place: sp.placeAt(out), Kind: "device", Matched: true, Decisive: true, Text: fmt.Sprintf("It leaves by %s and comes out of %s in the %s. A mark doesn't outlive that.", out, in, into.label())})
+		t.stop(Stop{Place: sp.placeAt(out), Kind: "device", Matched: true, Decisive: true, Text: fmt.Sprintf("It leaves by %s and comes out of %s %s. A mark doesn't outlive that.", out, in, into.within())})
 		p.Mark = 0
 		return hop{space: into, in: in, packet: p}, true
 	}
@@ -381,8 +396,26 @@ func (t *traveller) away(sp *space, out string, next netip.Addr, p trace.Packet)
 	if next != p.Dst.Addr() {
 		reason = fmt.Sprintf("It leaves node %s by %s, next to %s, for %s.", sp.node.name(), out, next, p.Dst.Addr())
 	}
+	if e := t.m.elsewhere(p.Dst.Addr()); e != nil {
+		t.doubt(fmt.Sprintf("%s is on node %s. To go on, the story needs that node's dump, too.", e.full(), e.node))
+	}
 	t.stop(Stop{Place: Place{Node: sp.node.name(), Space: linkSpace, Device: out}, Kind: "device", Matched: true, Decisive: true, Text: reason})
 	return end(arrival{fate: outside, space: sp, packet: p, socket: p.Dst, device: out, reason: reason})
+}
+
+// elsewhere is the pod with that address on a node whose dump is not there, or nil.
+func (m *Mesh) elsewhere(a netip.Addr) *entity {
+	for i, e := range m.names {
+		if e.ip == a && e.node != "" && m.nodeCalled(e.node) == nil {
+			return &m.names[i]
+		}
+	}
+	return nil
+}
+
+// unseen tells that no dump is of the node that has the address.
+func (m *Mesh) unseen(a netip.Addr) bool {
+	return m.elsewhere(a) != nil || m.owner(a) == nil && m.holder(a) == nil
 }
 
 // peerNode is another node whose host has the next hop's address.

@@ -20,23 +20,26 @@ func (t *teller) conclude() {
 			o.Tunnelled = true
 		}
 	}
-	broken := ""
-	for _, c := range t.connections {
-		broken = firstOf(broken, c.broken)
-	}
+	broken := t.broken()
 	reached := last.arrival.fate == arrived && last.arrival.space.kind != ztunnelSpace || last.arrival.fate == inPod ||
 		last.arrival.fate == arrived && last.proxy == nil && t.ends.to.ip == last.arrival.space.node.ztunnelIP()
-	o.Delivered = broken == "" && reached
+	o.Delivered = broken == nil && reached
+	o.Unknown = broken == nil && !reached || broken != nil && broken.unknown()
 	switch {
 	case o.Delivered:
 		o.Sentence = t.delivered(last)
-	case last.arrival.fate == outside && broken == last.arrival.reason:
-		o.Sentence = fmt.Sprintf("%s: %s What becomes of it there, no dump tells.", t.began(), lower(broken))
-	case broken != "":
-		o.Sentence = fmt.Sprintf("%s, and does not reach %s. %s", t.began(), t.ends.to.short(), capital(broken))
-	default:
+	case broken == nil:
 		o.Sentence = fmt.Sprintf("%s, and where it ends the dumps don't tell.", t.began())
+	case o.Unknown:
+		o.Sentence = fmt.Sprintf("%s. How it ends the dumps don't tell: %s", t.began(), lower(broken.broken))
+	default:
+		o.Sentence = fmt.Sprintf("%s, and does not reach %s. %s", t.began(), t.ends.to.short(), capital(broken.broken))
 	}
+}
+
+// unknown tells that a connection was not followed to its end.
+func (c *connection) unknown() bool {
+	return c.arrival.fate == unclear || c.arrival.fate == outside || c.lostSight || c.proxy != nil && c.proxy.End == proxyview.NotModelled
 }
 
 // captured tells that the packet went into the ztunnel of the caller's node: it

@@ -19,6 +19,10 @@ func (t *teller) missLater(first *connection) *Miss {
 		m.Sentence = fmt.Sprintf("It was captured, but the node had changed its destination from %s to %s before the ztunnel saw it, so the ztunnel does not know which service was called. The first rule of nat/PREROUTING should have accepted it.", t.ends.dst, first.original)
 		m.Stop, m.Remedy = t.natStop(), remedyRepair
 		return m
+	case t.s.Outcome.Unknown:
+		m.Sentence = "It was captured. How it goes on from there, the dumps don't tell."
+		m.Stop = t.matched(func(s *seenStep) bool { return s.sets(captureMark) })
+		return m
 	case t.broken() != nil:
 		c := t.broken()
 		m.Sentence = "It was captured, but does not get through. " + capital(c.broken)

@@ -30,10 +30,12 @@ type End struct {
 
 // Outcome is the story's end in a few words.
 type Outcome struct {
-	Captured  bool   `json:"captured"`  // went through the ztunnel of its node
-	Tunnelled bool   `json:"tunnelled"` // went through HBONE
-	Delivered bool   `json:"delivered"` // arrived at To
-	Sentence  string `json:"sentence"`
+	Captured  bool `json:"captured"`  // went through the ztunnel of its node
+	Tunnelled bool `json:"tunnelled"` // went through HBONE
+	Delivered bool `json:"delivered"` // arrived at To
+	// Unknown: the dumps don't tell how it ends. Then Delivered says nothing.
+	Unknown  bool   `json:"unknown,omitempty"`
+	Sentence string `json:"sentence"`
 }
 
 // Leg is one packet's way between two ends that terminate TCP: from the client

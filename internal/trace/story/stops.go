@@ -101,40 +101,35 @@ func (t *traveller) asStop(sp *space, in string, steps []trace.Step, i int) Stop
 	switch st.Kind {
 	case trace.StepHook:
 		s.Kind, s.Matched = "hook", true
-		s.Text = fmt.Sprintf("The hook %s of table %s.", s.Place.Hook, st.Table)
-		if st.Note != "" {
-			s.Text = sentence(st.Note)
-		}
-		s.Why = ""
+		s.Text, s.Why = sentence(capital(st.Why())), ""
 	case trace.StepRule:
 		t.ruleStop(&s, sp, st)
 	case trace.StepPolicy:
 		s.Kind, s.Matched = "policy", true
-		s.Text, s.Why = policyText(st), ""
-		s.Decisive = strings.Contains(s.Text, "DROP")
+		s.Text, s.Why = sentence(capital(st.Why())), ""
+		s.Decisive = st.Note == "DROP"
 	case trace.StepReturn:
-		s.Kind, s.Text, s.Why = "hook", fmt.Sprintf("The end of chain %s.", st.Chain), ""
+		s.Kind, s.Text, s.Why = "hook", sentence(capital(st.Why())), ""
 	case trace.StepTrack:
 		s.Kind, s.Matched = "conntrack", true
 		s.Text, s.Decisive = trackText(st)
+		s.Why = ""
 	case trace.StepNAT:
 		s.Kind, s.Matched, s.Decisive = "nat", true, true
-		s.Text = natText(st)
+		s.Text, s.Why = sentence(capital(st.Why())), ""
 	case trace.StepIPRule:
 		ipRuleStop(&s, sp, steps, i)
 	case trace.StepRoute:
 		routeStop(&s, sp, st)
 	case trace.StepFilter:
-		s.Kind, s.Text = "filter", sentence(capital(st.Why()))
-		s.Decisive = !st.Matched
+		// The last step is what ended the walk; before it, nothing was in the way.
+		s.Kind, s.Matched = "filter", i < len(steps)-1
+		s.Text, s.Why = sentence(capital(st.Why())), ""
+		s.Decisive = !s.Matched || !st.Matched
 		s.Place.Hook, s.Place.Table = "", "routing"
-		s.Why = ""
 	case trace.StepSocket:
 		s.Kind, s.Matched, s.Decisive = "socket", true, true
 		s.Text, s.Why = sentence(capital(st.Why())), ""
-		if s.Text == "" {
-			s.Text = fmt.Sprintf("A local socket takes it: %s.", st.Packet.Dst)
-		}
 	case trace.StepOut:
 		s.Kind, s.Matched = "device", true
 		s.Place.Device = st.Out
@@ -152,12 +147,12 @@ func (t *traveller) ruleStop(s *Stop, sp *space, st *trace.Step) {
 	if st.Rule == nil {
 		return
 	}
-	s.Line, s.File, s.LineNo = st.Rule.String(), sp.ruleFile(st.Rule), st.Rule.Line
+	s.Line, s.File, s.LineNo = ruleLine(st.Rule), sp.ruleFile(st.Rule), st.Rule.Line
 	if !st.Matched {
-		s.Text = "This rule is for others."
+		s.Text, s.Why = sentence("Not for this packet: "+st.Why()), ""
 		return
 	}
-	s.Text = explainRule(sp, st.Rule, st.Table)
+	s.Text = explainRule(sp, st)
 	switch st.Rule.Target.(type) {
 	case iptsave.TPROXY:
 		s.Kind, s.Decisive = "tproxy", true
@@ -167,33 +162,15 @@ func (t *traveller) ruleStop(s *Stop, sp *space, st *trace.Step) {
 	}
 }
 
-func policyText(st *trace.Step) string {
-	if st.Note != "" {
-		return sentence(capital(st.Note))
-	}
-	return fmt.Sprintf("No rule of %s decided: its policy does.", st.Chain)
-}
-
+// trackText says what connection tracking made of the packet. It matters where the
+// connection's mark does.
 func trackText(st *trace.Step) (string, bool) {
-	note := st.Note
-	switch {
-	case strings.HasPrefix(note, "NEW"):
-		return "Connection tracking has not seen this connection: it is NEW.", false
-	case strings.HasPrefix(note, "ESTABLISHED"):
-		text := "Connection tracking knows the connection: it is ESTABLISHED"
-		if st.ConnmarkAfter != 0 || st.Connmark != 0 {
-			text += fmt.Sprintf(", and its mark is %#x", max(st.Connmark, st.ConnmarkAfter))
-		}
-		return text + ".", st.Connmark != 0 || st.ConnmarkAfter != 0
+	mark := max(st.Connmark, st.ConnmarkAfter)
+	text := "Connection tracking: " + st.Why()
+	if mark != 0 {
+		text += fmt.Sprintf("; the connection's mark is %#x", mark)
 	}
-	return sentence(capital(note)), false
-}
-
-func natText(st *trace.Step) string {
-	if st.Note != "" {
-		return sentence(capital(st.Note))
-	}
-	return "Addresses are changed as the connection's first packet had it."
+	return text + ".", mark != 0
 }
 
 // ipRuleStop is an ip rule; it is worth telling where its table had a route.
@@ -205,7 +182,7 @@ func ipRuleStop(s *Stop, sp *space, steps []trace.Step, i int) {
 	}
 	s.Line, s.File, s.LineNo = st.IPRule.String(), sp.file[dump.KindRules], st.IPRule.Line
 	if !st.Matched {
-		s.Text = "This ip rule is for others."
+		s.Text, s.Why = sentence("Not for this packet: "+st.Why()), ""
 		return
 	}
 	s.Text = explainIPRule(sp, st.IPRule)
@@ -223,10 +200,7 @@ func routeStop(s *Stop, sp *space, st *trace.Step) {
 	s.Place.Table = "routing"
 	if st.Route == nil {
 		s.Matched = false
-		s.Text = fmt.Sprintf("Table %s has no route for it: the next ip rule is asked.", tableName(st.TableID))
-		if st.Note != "" {
-			s.Why = st.Note
-		}
+		s.Text, s.Why = sentence(capital(st.Why())), ""
 		return
 	}
 	s.Matched, s.Decisive = true, true
@@ -245,6 +219,15 @@ func tableName(id uint32) string {
 		return "default"
 	}
 	return fmt.Sprint(id)
+}
+
+// ruleLine is a rule without its counters, which belong to all packets.
+func ruleLine(r *iptsave.Rule) string {
+	line := r.String()
+	if _, after, ok := strings.Cut(line, "] "); ok && strings.HasPrefix(line, "[") {
+		return after
+	}
+	return line
 }
 
 func capital(text string) string {

@@ -76,8 +76,10 @@ type connection struct {
 	hello  *proxyview.Hello
 	tunnel *proxyview.Tunnel
 	// broken says in a sentence why the connection never stands; "" where it does.
-	broken   string
-	original netip.AddrPort // its destination before NAT in the last namespace
+	broken string
+	// lostSight: the dumps don't say what became of its answer.
+	lostSight bool
+	original  netip.AddrPort // its destination before NAT in the last namespace
 }
 
 func (t *teller) end(e entity, a netip.AddrPort) End {
@@ -101,7 +103,7 @@ func (t *teller) start() (origin, error) {
 	}
 	n := t.m.owner(from.ip)
 	if n == nil && from.node != "" && from.kind == podEntity {
-		return origin{}, &NameError{Flag: "--from", Name: t.q.From, Reason: fmt.Sprintf("%s runs on node %s, and the dump of that node is not given", from.full(), from.node), Candidates: t.nodeNames()}
+		return origin{}, &NameError{Flag: "--from", Name: t.q.From, Reason: fmt.Sprintf("%s runs on node %s, and the dump of that node is not among those given", from.full(), from.node), Candidates: t.nodeNames()}
 	}
 	if n == nil {
 		return t.fromOutside()
@@ -122,7 +124,7 @@ func (t *teller) start() (origin, error) {
 func (t *teller) nodeNames() []string {
 	var names []string
 	for _, n := range t.m.nodes {
-		names = append(names, "given: "+n.name())
+		names = append(names, n.name())
 	}
 	return names
 }
@@ -236,7 +238,7 @@ func (t *teller) opened(c *connection) {
 
 // originalOf is where the connection was sent before the last namespace changed it.
 func (t *teller) originalOf(c *connection) netip.AddrPort {
-	if f, ok := t.table(c.arrival.space).Flow(c.arrival.packet); ok && !f.IsReply {
+	if f, ok := t.table(c.arrival.space).Flow(c.arrival.entered); ok && !f.IsReply {
 		return f.Original.Dst
 	}
 	return c.arrival.packet.Dst
@@ -359,10 +361,18 @@ func (t *teller) answer(c *connection) {
 	}
 	id := fmt.Sprint(c.number, "-answer")
 	saved := len(t.s.Legs)
+	known := c.broken
 	t.begin(id, t.answerTitle(c), packetText(p), true)
 	a := t.carry(o, p)
-	c.broken = firstOf(c.broken, t.missedAnswer(c, a))
-	if !t.q.Answer && c.broken == "" {
+	missed := t.missedAnswer(c, a)
+	if missed == "" && a.fate == arrived {
+		t.stop(Stop{Place: a.space.place(), Kind: "socket", Matched: true, Decisive: true, Text: fmt.Sprintf("The socket that called %s takes it: this is the answer it waits for.", c.packet.Dst)})
+	}
+	if c.broken == "" && missed != "" {
+		c.lostSight = a.fate == unclear || a.fate == outside && t.m.unseen(a.packet.Dst.Addr())
+	}
+	c.broken = firstOf(c.broken, missed)
+	if !t.q.Answer && c.broken == known {
 		t.s.Legs = t.s.Legs[:saved]
 	}
 	if c.broken == "" && c.packet.Protocol == protocolTCP {
@@ -400,7 +410,7 @@ func (t *teller) missedAnswer(c *connection, a arrival) string {
 // wayOut says where a packet went that went astray.
 func (a arrival) wayOut() string {
 	if a.fate == arrived {
-		return fmt.Sprintf("Ends at a socket of the %s.", a.space.label())
+		return fmt.Sprintf("Ends %s.", a.space.within())
 	}
 	return a.reason
 }
@@ -464,7 +474,7 @@ func (t *teller) title(c *connection) string {
 	case slices.ContainsFunc(c.arrival.through, func(d string) bool { return strings.HasPrefix(d, outDevice) }):
 		how = ", captured"
 	case slices.ContainsFunc(c.arrival.through, func(d string) bool { return strings.HasPrefix(d, inDevice) }) && c.tunnel != nil:
-		how = ", through the mesh's tunnel"
+		how = ", a tunnel"
 	case slices.ContainsFunc(c.arrival.through, func(d string) bool { return strings.HasPrefix(d, inDevice) }):
 		how = ", plainly, and taken in by the ztunnel"
 	case c.tunnel != nil:

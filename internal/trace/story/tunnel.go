@@ -54,7 +54,7 @@ func (t *traveller) decapsulate(from *iproute.Link, outer arrival, inner trace.P
 	}
 	t.stop(Stop{
 		Place: sp.placeAt(link.Name), Kind: "tunnel", Matched: true, Decisive: true,
-		Text: fmt.Sprintf("The %s packet arrives in the %s. Its network number is %d, so the packet inside comes out of %s.", tunnelKind(link), sp.label(), link.Tunnel.VNI, link.Name),
+		Text: fmt.Sprintf("The %s packet arrives %s. Its network number is %d, so the packet inside comes out of %s.", tunnelKind(link), sp.within(), link.Tunnel.VNI, link.Name),
 		Line: tunnelLine(link), File: sp.file[kindLinks], LineNo: link.Line, Mark: hex(outer.packet.Mark),
 	})
 	inner.Mark, inner.In = outer.packet.Mark, link.Name
@@ -74,15 +74,15 @@ func receiver(sp *space, from *iproute.Link, outer arrival) (*iproute.Link, stri
 			continue
 		}
 		if hasFlags(l) && !hasFlag(l, "UP") {
-			return nil, fmt.Sprintf("%s in the %s is down: it takes no packet out of the tunnel.", l.Name, sp.label())
+			return nil, fmt.Sprintf("%s %s is down: it takes no packet out of the tunnel.", l.Name, sp.within())
 		}
 		return l, ""
 	}
 	if near != nil {
-		return nil, fmt.Sprintf("%s in the %s takes only what %s sends to port %d, and this comes from %s to port %d: the packet is dropped.",
-			near.Name, sp.label(), near.Tunnel.Remote, tunnelPort(near), outer.packet.Src.Addr(), outer.packet.Dst.Port())
+		return nil, fmt.Sprintf("%s %s takes only what %s sends to port %d, and this comes from %s to port %d: the packet is dropped.",
+			near.Name, sp.within(), near.Tunnel.Remote, tunnelPort(near), outer.packet.Src.Addr(), outer.packet.Dst.Port())
 	}
-	return nil, fmt.Sprintf("No %s device in the %s has network number %d: the packet is dropped.", tunnelKind(from), sp.label(), from.Tunnel.VNI)
+	return nil, fmt.Sprintf("No %s device %s has network number %d: the packet is dropped.", tunnelKind(from), sp.within(), from.Tunnel.VNI)
 }
 
 func tunnelKind(l *iproute.Link) string {

@@ -20,6 +20,9 @@ const (
 	returnMark   = 0x40
 )
 
+// tunnelUDP is the port of the tunnel's packets.
+const tunnelUDP = 6081
+
 // mainPriority is the ip rule of the main table.
 const mainPriority = 32766
 
@@ -72,12 +75,13 @@ func conditionsOf(r *iptsave.Rule) conditions {
 
 // explainRule says why a rule that matched is there, for the rules of this data
 // path, and what it does, for all others.
-func explainRule(sp *space, r *iptsave.Rule, table string) string {
+func explainRule(sp *space, st *trace.Step) string {
+	r := st.Rule
 	c := conditionsOf(r)
 	var text string
 	switch {
 	case sp.kind == hostSpace && strings.HasPrefix(r.Chain, "ztunnel-"):
-		text = explainNodeRule(r, table, c)
+		text = explainNodeRule(st, c)
 	case sp.kind == ztunnelSpace:
 		text = explainPodRule(r, c)
 	}
@@ -87,14 +91,16 @@ func explainRule(sp *space, r *iptsave.Rule, table string) string {
 	return text
 }
 
-func explainNodeRule(r *iptsave.Rule, table string, c conditions) string {
+func explainNodeRule(st *trace.Step, c conditions) string {
+	r := st.Rule
+	outer := st.Packet.Protocol == protocolUDP && st.Packet.Dst.Port() == tunnelUDP
 	ret := isReturn(r)
 	op, sets := r.Target.(iptsave.SetMark)
 	switch t := r.Target.(type) {
 	case iptsave.SaveMark:
 		return fmt.Sprintf("The connection remembers the mark (%#x), so that its later packets and its answers are treated alike.", t.NFMask)
 	case iptsave.Verdict:
-		if table == "nat" && t.Name == "ACCEPT" && c.mark == captureMark {
+		if st.Table == "nat" && t.Name == "ACCEPT" && c.mark == captureMark {
 			if strings.HasSuffix(r.Chain, "POSTROUTING") {
 				return "A captured packet keeps its own source address: nobody may masquerade it."
 			}
@@ -123,6 +129,8 @@ func explainNodeRule(r *iptsave.Rule, table string, c conditions) string {
 		return "UDP is not captured: it is passed by."
 	case c.set != "" && sets && op.Value == captureMark:
 		return fmt.Sprintf("This rule captures: TCP whose source is in the set %s, a pod of the mesh. Mark 0x100 leads it to the ztunnel.", c.set)
+	case strings.HasSuffix(r.Chain, "OUTPUT") && sets && outer:
+		return "The tunnel's packet counts as the node's own, which is never captured: the skip mark takes the place of the mark of the packet inside, as far as the outside goes."
 	case strings.HasSuffix(r.Chain, "OUTPUT") && sets && op.Value == connSkipMark:
 		return "The node itself sends this (a kubelet's probe, for example). It goes past the ztunnel, and so do its answers."
 	case strings.HasSuffix(r.Chain, "OUTPUT") && sets && op.Value == 0x20:
@@ -282,6 +290,10 @@ func explainRoute(sp *space, st *trace.Step) string {
 		text += fmt.Sprintf(", next to %s", via)
 	}
 	switch {
+	case sp.kind == hostSpace && r.Dst.IsSingleIP() && r.Dst.Addr() == sp.node.ztunnelIP():
+		text += ": straight to the ztunnel's pod"
+	case sp.kind == hostSpace && st.TableID == 102:
+		text += ": to the ztunnel's pod, whoever it is addressed to"
 	case sp.kind == hostSpace && out == outDevice:
 		text += ": into the tunnel to the ztunnel, its outbound side"
 	case sp.kind == hostSpace && out == inDevice:
