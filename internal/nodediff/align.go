@@ -78,7 +78,7 @@ func align(want, have []item, ordered bool) []pair {
 			free[want[w].key] = rest[1:]
 		}
 	}
-	for _, c := range alike(want, have, usedWant, usedHave, pairs) {
+	for _, c := range alike(want, have, usedWant, usedHave, pairs, ordered) {
 		take(Changed, c[0], c[1])
 	}
 	for w := range want {
@@ -141,7 +141,7 @@ const (
 	tooMany = 400
 )
 
-func alike(want, have []item, usedWant, usedHave []bool, anchors []pair) [][2]int {
+func alike(want, have []item, usedWant, usedHave []bool, anchors []pair, ordered bool) [][2]int {
 	gapWant, gapHave := gaps(len(want), len(have), anchors)
 	var ws, hs []int
 	for w := range want {
@@ -161,6 +161,9 @@ func alike(want, have []item, usedWant, usedHave []bool, anchors []pair) [][2]in
 	for _, w := range ws {
 		for _, h := range hs {
 			c := candidate{w, h, likeness(want[w], have[h]), gapWant[w] == gapHave[h]}
+			if !ordered && sameName(want[w], have[h]) {
+				c.score += 100
+			}
 			if c.score >= alikeAtLeast || c.near && c.score >= alikeNearby {
 				all = append(all, c)
 			}
@@ -205,6 +208,12 @@ func gaps(wants, haves int, anchors []pair) (want, have []int) {
 	number(want)
 	number(have)
 	return want, have
+}
+
+// sameName tells whether the first field, by which such lines are told apart, is the
+// same: a device's name, an entry, a route's destination.
+func sameName(a, b item) bool {
+	return len(a.fields) > 0 && len(b.fields) > 0 && a.fields[0] == b.fields[0]
 }
 
 // likeness says how much of two lines is the same, in percent.
