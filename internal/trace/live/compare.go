@@ -5,6 +5,7 @@ package live
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/ambient22/ambient22/internal/trace"
 )
@@ -92,6 +93,9 @@ func matched(w *trace.Walk) []string {
 		line := "a rule that the dump does not have"
 		if st.Rule != nil {
 			line = st.Rule.String()
+			if _, counted, ok := strings.Cut(line, "] "); ok && line[0] == '[' {
+				line = counted
+			}
 		}
 		text := fmt.Sprintf("%s %s %s, mark %#x → %#x", hookNames[st.Hook], st.Table, line, st.Mark, st.MarkAfter)
 		if tracked(w) {
@@ -117,11 +121,11 @@ func routing(w *trace.Walk) []string {
 	return out
 }
 
-func tracks(w *trace.Walk) []string {
-	var out []string
+func tracks(w *trace.Walk) []trace.TrackState {
+	var out []trace.TrackState
 	for i := range w.Steps {
 		if w.Steps[i].Kind == trace.StepTrack {
-			out = append(out, w.Steps[i].Note)
+			out = append(out, w.Steps[i].State)
 		}
 	}
 	return out

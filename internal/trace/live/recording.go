@@ -91,7 +91,7 @@ func (r *Recording) Begin(w story.Where, p trace.Packet) trace.Packet {
 		return p
 	}
 	r.pooled = false
-	found := s.first(r.after, func(g *Passage) bool {
+	found := s.first(time.Time{}, func(g *Passage) bool {
 		return begins(g, p) && sameEnds(g.First.Src, anyPort(p.Src)) && g.First.Dst == p.Dst
 	})
 	if found == nil && p.Protocol == protoTCP {
@@ -105,6 +105,9 @@ func (r *Recording) Begin(w story.Where, p trace.Packet) trace.Packet {
 	return p
 }
 
+// skew is how much later than another one a namespace's events may be heard.
+const skew = 50 * time.Millisecond
+
 // begins reports whether a passage can be a connection's first.
 func begins(g *Passage, p trace.Packet) bool {
 	return g.First.Protocol == p.Protocol && (p.Protocol != protoTCP || g.First.Opens())
@@ -113,7 +116,7 @@ func begins(g *Passage, p trace.Packet) bool {
 // otherEndpoint finds a connection that begins otherwise than the story expects: to
 // another endpoint, or long before, so that only later packets of it are seen.
 func (r *Recording) otherEndpoint(s *recorded, p trace.Packet) *Passage {
-	pooled := s.first(r.after, func(g *Passage) bool {
+	pooled := s.first(r.after.Add(-skew), func(g *Passage) bool {
 		return g.First.Protocol == protoTCP && g.First.Flags&flagSYN == 0 && g.First.Src.Addr() == p.Src.Addr() && g.First.Dst == p.Dst
 	})
 	if pooled != nil {
@@ -121,7 +124,7 @@ func (r *Recording) otherEndpoint(s *recorded, p trace.Packet) *Passage {
 		r.doubts = append(r.doubts, fmt.Sprintf("The connection %s was there already: the first packet seen of it stands for the one that opened it.", pooled.First.Tuple()))
 		return pooled
 	}
-	other := s.first(r.after, func(g *Passage) bool {
+	other := s.first(r.after.Add(-skew), func(g *Passage) bool {
 		return g.Sent() && g.First.Opens() && g.First.Src.Addr() == p.Src.Addr()
 	})
 	if other != nil {
@@ -150,11 +153,31 @@ func (r *Recording) Walk(w story.Where, p trace.Packet, predicted, seen *trace.W
 		return false
 	}
 	s.tellAll(g, seen)
+	if r.pooled {
+		// Whether a listener or the connection's own socket takes it, nothing tells.
+		seen.Socket = predicted.Socket
+	}
 	r.told = append(r.told, &told{at: s, passage: g, predicted: *predicted, seen: *seen})
-	if seen.Verdict == trace.Sent {
+	if seen.Verdict == trace.Sent && !r.tunnels(p) {
 		r.inner = g.final()
 	}
 	return true
+}
+
+func (r *Recording) tunnels(p trace.Packet) bool {
+	return p.Protocol == protoUDP && p.Dst.Port() == r.port
+}
+
+// Tunnel is story.Kernel's.
+func (r *Recording) Tunnel(w story.Where, p trace.Packet) trace.Packet {
+	s := r.at(w)
+	if s == nil || !r.tunnels(p) {
+		return p
+	}
+	if g := s.first(time.Time{}, func(g *Passage) bool { return r.is(g, p) }); g != nil {
+		p.Src = netip.AddrPortFrom(p.Src.Addr(), g.First.Src.Port())
+	}
+	return p
 }
 
 // is reports whether a passage is that of the packet.
@@ -163,7 +186,7 @@ func (r *Recording) is(g *Passage, p trace.Packet) bool {
 	if g.In != p.In || h.Protocol != p.Protocol || h.Dst != p.Dst {
 		return false
 	}
-	if p.Protocol == protoUDP && p.Dst.Port() == r.port {
+	if r.tunnels(p) {
 		return g.Inner != nil && g.Inner.Inner.key() == r.inner.key() && g.Inner.Inner.Tuple() == r.inner.Tuple()
 	}
 	const compared = flagSYN | flagACK | flagFIN | flagRST

@@ -53,7 +53,14 @@ func askHere(q question) Asked {
 	if q.header.Src.Addr().IsUnspecified() {
 		o.SrcAddr = nil
 	}
-	found, err := netlink.RouteGetWithOptions(net.IP(q.header.Dst.Addr().AsSlice()), o)
+	dst := net.IP(q.header.Dst.Addr().AsSlice())
+	found, err := netlink.RouteGetWithOptions(dst, o)
+	if err != nil && q.in == "" {
+		// A transparent socket sends from addresses that are not the namespace's; who
+		// only asks must leave such a source out.
+		o.SrcAddr = nil
+		found, err = netlink.RouteGetWithOptions(dst, o)
+	}
 	if err != nil {
 		return Asked{Err: err}
 	}

@@ -30,8 +30,9 @@ type telling struct {
 	header   Header
 	hook     trace.Hook
 	begun    bool
-	routed   bool // the decision behind PREROUTING, or before OUTPUT, is told
+	table    string // whose rules the packet is at
 	tracked  bool
+	routed   uint32 // the mark that the last routing decision was about
 	end      trace.Verdict
 }
 
@@ -87,11 +88,13 @@ func (s *telling) item(i int) {
 
 // enter is the beginning of a hook.
 func (s *telling) enter(it *Item) {
-	if s.begun && s.hook == trace.Prerouting {
+	switch {
+	case s.begun && s.hook == trace.Prerouting:
 		s.route(s.p.In)
+	case s.begun && s.hook == trace.Output && s.mark != s.routed:
+		s.route("") // table mangle of OUTPUT routes anew what it changes
 	}
-	s.hook, s.begun = it.Hook, true
-	s.plain(trace.Step{Kind: trace.StepHook})
+	s.hook, s.begun, s.table = it.Hook, true, ""
 }
 
 // observe takes over what an observer saw: marks that no rule explains, and
@@ -100,7 +103,7 @@ func (s *telling) observe(o *Observation) {
 	if o.Header.Src != s.header.Src || o.Header.Dst != s.header.Dst {
 		was := s.header
 		s.header = o.Header
-		s.plain(trace.Step{Kind: trace.StepNAT, Note: natNote(&was, &s.header)})
+		s.plain(trace.Step{Kind: trace.StepNAT, Table: "nat", Note: natNote(&was, &s.header)})
 	}
 	s.mark = o.Mark
 	if !o.Tracked {
@@ -112,15 +115,31 @@ func (s *telling) observe(o *Observation) {
 	s.connmark = o.Connmark
 	if !s.tracked {
 		s.tracked = true
-		s.plain(trace.Step{Kind: trace.StepTrack, Note: o.State})
+		s.plain(trace.Step{Kind: trace.StepTrack, State: o.trackState()})
 	}
 }
 
+// trackState is the state in the tracer's words.
+func (o *Observation) trackState() trace.TrackState {
+	switch {
+	case o.State == "INVALID":
+		return trace.Invalid
+	case o.State == "UNTRACKED":
+		return trace.Untracked
+	case o.State == "NEW":
+		return trace.New
+	case o.Reply:
+		return trace.Reply
+	}
+	return trace.Established
+}
+
+// natNote is the side that was changed, in the tracer's words.
 func natNote(was, is *Header) string {
 	if was.Dst != is.Dst {
-		return fmt.Sprintf("destination %s becomes %s", was.Dst, is.Dst)
+		return "destination"
 	}
-	return fmt.Sprintf("source %s becomes %s", was.Src, is.Src)
+	return "source"
 }
 
 // correct puts a connection mark that was observed at the last rule that may have
@@ -157,6 +176,10 @@ func (s *telling) rule(i int) {
 	if r.Header != nil && !r.Legacy {
 		s.header = *r.Header
 	}
+	if s.table != r.Table {
+		s.table = r.Table
+		s.plain(trace.Step{Kind: trace.StepHook, Table: r.Table, Chain: hookNames[s.hook]})
+	}
 	switch r.Kind {
 	case RuleReturn:
 		if s.builtin(r) {
@@ -171,9 +194,36 @@ func (s *telling) rule(i int) {
 	default:
 		st.Kind, st.Rule = trace.StepRule, s.find(r)
 		s.effect(&st, r)
+		if s.toSocket(st) {
+			return
+		}
 	}
-	s.mark, s.connmark = st.MarkAfter, st.ConnmarkAfter
 	s.step(st)
+	s.mark, s.connmark = st.MarkAfter, st.ConnmarkAfter
+}
+
+// toSocket tells TPROXY in two steps: the rule, and the socket that takes the packet
+// with the mark that it gets.
+func (s *telling) toSocket(st trace.Step) bool {
+	if st.Rule == nil {
+		return false
+	}
+	t, ok := st.Rule.Target.(iptsave.TPROXY)
+	if !ok {
+		return false
+	}
+	s.w.Socket = netip.AddrPortFrom(t.IP, t.Port)
+	if s.header.Protocol == protoTCP && s.header.Flags&flagSYN == 0 {
+		// What is no first packet goes to the connection's own socket.
+		s.w.Socket = s.header.Dst
+	}
+	taken := st
+	taken.Kind, taken.Chain, taken.Socket = trace.StepSocket, "", s.w.Socket
+	st.MarkAfter = st.Mark
+	s.step(st)
+	s.mark = taken.MarkAfter
+	s.step(taken)
+	return true
 }
 
 // markAfter is the mark behind an item: nf_tables tells it there, the legacy variant
@@ -266,8 +316,6 @@ func (s *telling) effect(st *trace.Step, r *RuleEvent) {
 		st.ConnmarkAfter = s.connmark&^t.CTMask ^ st.Mark&t.NFMask
 	case iptsave.SetConnmark:
 		st.ConnmarkAfter = t.Apply(s.connmark)
-	case iptsave.TPROXY:
-		s.w.Socket = netip.AddrPortFrom(t.IP, t.Port)
 	case iptsave.Reject:
 		s.end = trace.Rejected
 	case iptsave.Verdict:
@@ -290,10 +338,9 @@ func (s *telling) finish() {
 		if o := s.p.last(); o != nil {
 			s.w.Out = s.devices[o.Out]
 		}
-		s.plain(trace.Step{Kind: trace.StepOut, Out: s.w.Out})
+		s.plain(trace.Step{Kind: trace.StepOut, Out: s.w.Out, Via: s.w.Via})
 	case trace.Input:
 		s.w.Verdict = trace.Delivered
-		s.plain(trace.Step{Kind: trace.StepSocket})
 	case trace.Prerouting:
 		s.stranded()
 	default:

@@ -9,23 +9,38 @@ import (
 	"github.com/ambient22/ambient22/internal/trace"
 )
 
-// askedNote is on every routing step: the kernel was asked, with the packet's mark and
-// device; it did not tell by itself.
+// Tables that the kernel has of itself.
+const (
+	tableMain  = 254
+	tableLocal = 255
+)
+
+// askedNote is for a routing decision without a route: the kernel was asked, with the
+// packet's mark and device; it did not tell by itself.
 const askedNote = "asked of the kernel"
 
 // route tells the ip rules and the route of the packet as it is now.
 func (s *telling) route(in string) Asked {
 	a := s.routes.ask(question{header: s.header, mark: s.mark, in: in})
+	s.routed = s.mark
 	if a.Err != nil {
 		s.plain(trace.Step{Kind: trace.StepRoute, Note: askedNote + ": " + a.Err.Error()})
 		return a
 	}
-	s.ipRules(in, a.Route.Table)
 	found := s.dumped(&a.Route)
+	if found == nil && a.Route.Table == tableMain {
+		// Without ip rules of its own a namespace keeps both tables in one.
+		local := a.Route
+		local.Table = tableLocal
+		if found = s.dumped(&local); found != nil {
+			a.Route.Table = tableLocal
+		}
+	}
 	if found == nil {
 		found = &a.Route
 	}
-	s.plain(trace.Step{Kind: trace.StepRoute, Route: found, TableID: a.Route.Table, Note: askedNote})
+	s.ipRules(in, a.Route.Table)
+	s.plain(trace.Step{Kind: trace.StepRoute, Route: found, TableID: a.Route.Table, Out: found.Dev, Via: found.Via})
 	s.w.Via = found.Via
 	return a
 }
@@ -39,7 +54,7 @@ func (s *telling) ipRules(in string, table uint32) {
 		if !selects(r, &p, in) {
 			continue
 		}
-		s.plain(trace.Step{Kind: trace.StepIPRule, IPRule: r, TableID: r.Table, Note: askedNote})
+		s.plain(trace.Step{Kind: trace.StepIPRule, IPRule: r, TableID: r.Table})
 		switch r.Action {
 		case "goto":
 			for i+1 < len(s.ns.Rules) && s.ns.Rules[i+1].Priority < r.Goto {
@@ -49,7 +64,7 @@ func (s *telling) ipRules(in string, table uint32) {
 			if r.Table == table {
 				return
 			}
-			s.plain(trace.Step{Kind: trace.StepRoute, TableID: r.Table, Note: askedNote})
+			s.plain(trace.Step{Kind: trace.StepRoute, TableID: r.Table})
 		}
 	}
 }

@@ -122,10 +122,11 @@ func (t *traveller) travel(o origin, p trace.Packet) arrival {
 			return arrival{fate: lost, space: sp, packet: p, reason: "The packet goes round in a circle."}
 		}
 		w := trace.Walk{Record: true}
+		p.In = in
+		p = t.tunnelAsSeen(sp, p)
 		if in == "" {
 			sp.Send(p, t.table(sp), &w)
 		} else {
-			p.In = in
 			sp.Receive(p, t.table(sp), &w)
 		}
 		w = t.observed(sp, p, w)

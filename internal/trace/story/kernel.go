@@ -15,6 +15,9 @@ type Kernel interface {
 	// Begin is the packet that opened a connection from the namespace as it was
 	// seen: with the client's real port. p is what the dumps expect.
 	Begin(at Where, p trace.Packet) trace.Packet
+	// Tunnel is a tunnel's packet with the source port that the kernel gave it; other
+	// packets stay as they are.
+	Tunnel(at Where, p trace.Packet) trace.Packet
 	// Walk fills seen with the packet's way through the namespace; false says that
 	// it was not seen there. predicted is the way that the dump says.
 	Walk(at Where, p trace.Packet, predicted, seen *trace.Walk) bool
@@ -34,6 +37,14 @@ func (t *teller) begun(c *connection) trace.Packet {
 		return c.packet
 	}
 	return t.kernel.Begin(c.from.space.where(), c.packet)
+}
+
+// tunnelAsSeen is a packet before its way through a namespace.
+func (t *traveller) tunnelAsSeen(sp *space, p trace.Packet) trace.Packet {
+	if t.kernel == nil || p.Protocol != protocolUDP {
+		return p
+	}
+	return t.kernel.Tunnel(sp.where(), p)
 }
 
 // observed is a walk as the kernel saw it, or the predicted one.
