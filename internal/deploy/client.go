@@ -39,6 +39,8 @@ type Client struct {
 	Dynamic   dynamic.Interface
 	Discovery discovery.DiscoveryInterface
 	Mapper    meta.RESTMapper
+
+	config *rest.Config // for what streams
 }
 
 // Connect finds the cluster as kubectl does: the kubeconfig file named, else those
@@ -82,7 +84,7 @@ func NewClient(config *rest.Config) (*Client, error) {
 	}
 	cached := memory.NewMemCacheClient(kube.Discovery())
 	return &Client{
-		Kube: kube, Dynamic: objects, Discovery: cached,
+		Kube: kube, Dynamic: objects, Discovery: cached, config: config,
 		Mapper: restmapper.NewDeferredDiscoveryRESTMapper(cached),
 	}, nil
 }
