@@ -109,6 +109,14 @@ func (a *Archive) add(f File) {
 	a.Files = slices.Insert(a.Files, at, f)
 }
 
+// Join adds the files and gaps of another archive of the same node.
+func (a *Archive) Join(other *Archive) {
+	for _, f := range other.Files {
+		a.add(f)
+	}
+	a.Header.Gaps = append(a.Header.Gaps, other.Header.Gaps...)
+}
+
 // Gap notes that something could not be taken.
 func (a *Archive) Gap(space string, kind Kind, reason string) {
 	a.Header.Gaps = append(a.Header.Gaps, Gap{Space: space, Kind: kind, Reason: reason})
