@@ -7,11 +7,12 @@ import (
 	"strings"
 )
 
-// String is the route as ip prints it, without the last line's end.
+// String is the route as ip prints it, without the last line's end and blanks
+// before it.
 func (r *Route) String() string {
 	var b strings.Builder
 	r.write(&b)
-	return strings.TrimSuffix(b.String(), "\n")
+	return strings.TrimRight(b.String(), " \t\r\n")
 }
 
 // write writes the route with the lines that follow it.

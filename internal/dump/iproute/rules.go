@@ -29,7 +29,7 @@ func ParseRules(file, text string) ([]*Rule, error) {
 			return nil, err
 		}
 		after := r.Tail(syntax.Line.Blank)
-		rule.kept = syntax.Keep(text[before:l.Start], text[l.Start:l.End], after, rule.String()+"\n")
+		rule.kept = syntax.Keep(text[before:l.Start], text[l.Start:l.End], after, rule.line()+"\n")
 		before = l.End
 		rules = append(rules, rule)
 	}
@@ -41,7 +41,7 @@ func ParseRules(file, text string) ([]*Rule, error) {
 func PrintRules(rules []*Rule) string {
 	var b strings.Builder
 	for _, r := range rules {
-		r.kept.Write(&b, r.String()+"\n")
+		r.kept.Write(&b, r.line()+"\n")
 	}
 	return b.String()
 }
@@ -224,8 +224,11 @@ func (r *Rule) Conditions() []string {
 	return words
 }
 
-// String is the rule as ip prints it, without the line's end.
-func (r *Rule) String() string {
+// String is the rule as ip prints it, without the line's end and blanks before it.
+func (r *Rule) String() string { return strings.TrimRight(r.line(), " \t\r") }
+
+// line is the rule's line as it stood, if the model says so still.
+func (r *Rule) line() string {
 	var b strings.Builder
 	b.WriteString(decimal(r.Priority))
 	b.WriteByte(':')
