@@ -60,7 +60,7 @@ func workloads(c *mesh.Capture, node string) *nodedump.Workloads {
 		}
 		p := nodedump.Pod{
 			Namespace: w.Namespace, Name: w.Name, UID: w.UID, IP: w.IP, Node: w.Node,
-			ServiceAccount: w.ServiceAccount, HostNetwork: w.HostNetwork,
+			ServiceAccount: w.ServiceAccount, HostNetwork: w.HostNetwork, Enrolled: w.Enrolled(),
 		}
 		p.Captured, p.Reason = captured(c, w, node, active[w.Node])
 		all.Pods = append(all.Pods, p)

@@ -98,6 +98,8 @@ type Pod struct {
 	ServiceAccount string     `json:"serviceAccount,omitempty"`
 	// HostNetwork: the pod has its node's network, and its address.
 	HostNetwork bool `json:"hostNetwork,omitempty"`
+	// Enrolled tells that the mesh wants it captured.
+	Enrolled bool `json:"enrolled,omitempty"`
 	// Captured tells that it takes part; Reason says why it does not.
 	Captured bool   `json:"captured"`
 	Reason   string `json:"reason,omitempty"`
