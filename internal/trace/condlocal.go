@@ -46,7 +46,7 @@ func (r *run) matchesOwner(c *cond) answer {
 	if m.SocketExists && m.NotSocket {
 		return no
 	}
-	uid, gid := inIDs(m.UID, r.w.Packet.UID, m.NotUID), inIDs(m.GID, r.w.Packet.GID, m.NotGID)
+	uid, gid := inIDs(m.UID, r.pub.UID, m.NotUID), inIDs(m.GID, r.pub.GID, m.NotGID)
 	return both(uid, gid)
 }
 

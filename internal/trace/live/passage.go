@@ -130,7 +130,9 @@ func (j *joiner) legacy(e Event) {
 func (j *joiner) own(e Event) {
 	r := e.Rule
 	switch {
-	case strings.HasPrefix(r.Chain, chainPick):
+	case strings.HasPrefix(r.Chain, chainPick) || r.JumpTo == chainPick:
+		// A packet that is traced already, on its way back through lo, speaks a rule
+		// earlier than one whose trace is turned on.
 		j.begin(e)
 	case r.Chain == chainSeen:
 		j.see(r)

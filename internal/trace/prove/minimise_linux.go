@@ -5,7 +5,6 @@ package prove
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"github.com/ambient22/ambient22/internal/trace"
 )
@@ -75,8 +74,8 @@ func minimise(ctx context.Context, found *Trial) *Trial {
 
 // topic is what the first difference is about.
 func topic(t *Trial) string {
-	about, _, _ := strings.Cut(t.Differences[0], ":")
-	return about
+	about := t.Differences[0]
+	return about[:min(len(about), 55)]
 }
 
 func (t *Trial) size() int {

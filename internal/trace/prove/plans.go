@@ -91,8 +91,11 @@ func planned(seed uint64) *scene {
 	s := &scene{dice: newDice(seed), marks: marks(), behind: map[netip.Addr]string{}}
 	s.variant = pick(s.dice, "nft", "legacy")
 	s.ports = []uint16{53, 80, 80, 443, 8080, 9080, 6081, 15001, 15006, 15008, 15008, 15053, 15088}
-	for _, a := range []string{"127.0.0.1", "255.255.255.255", "0.0.0.0", "10.128.0.255", "192.168.126.3", "192.168.127.0"} {
+	for _, a := range []string{"127.0.0.1", "0.0.0.0", "192.168.127.0"} {
 		s.odd = append(s.odd, netip.MustParseAddr(a))
+	}
+	for _, a := range []string{"255.255.255.255", "10.128.0.255", "10.4.4.255", "192.168.126.3", "192.168.127.3"} {
+		s.casts = append(s.casts, netip.MustParseAddr(a))
 	}
 	return s
 }

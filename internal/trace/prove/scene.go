@@ -5,6 +5,7 @@ package prove
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // scene is what a world's rules and packets talk about: few things, so that a rule
@@ -17,8 +18,9 @@ type scene struct {
 	own, near, far []netip.Addr
 	// behind is the device that a neighbour is behind.
 	behind map[netip.Addr]string
-	// odd ones are not for hosts: loopback, broadcast, nothing.
+	// odd ones are not for hosts: loopback, nothing. casts are broadcast addresses.
 	odd   []netip.Addr
+	casts []netip.Addr
 	nets  []netip.Prefix
 	ports []uint16
 	marks []mask
@@ -53,7 +55,8 @@ func marks() []mask {
 
 func newScene(d dice) *scene {
 	s := &scene{
-		dice: d, variant: pick(d, "nft", "legacy"), marks: marks(), behind: map[netip.Addr]string{},
+		casts: []netip.Addr{netip.MustParseAddr("255.255.255.255")},
+		dice:  d, variant: pick(d, "nft", "legacy"), marks: marks(), behind: map[netip.Addr]string{},
 		ports:  []uint16{53, 80, 443, 1024, 6081, 8080, 9080, 15001, 15006, 15008, 15088, 32768, 65535},
 		tables: []int{100, 101, 102, 103, 104, 105},
 	}
@@ -68,7 +71,7 @@ func newScene(d dice) *scene {
 			netip.AddrFrom4([4]byte{10, 96, 0, byte(d.IntN(4))}),
 			netip.AddrFrom4([4]byte{10, byte(d.IntN(6)), byte(d.IntN(256)), byte(d.IntN(256))})))
 	}
-	for _, a := range []string{"127.0.0.1", "127.8.8.8", "255.255.255.255", "0.0.0.0", "0.1.2.3", "240.0.0.9"} {
+	for _, a := range []string{"127.0.0.1", "127.8.8.8", "0.0.0.0", "0.1.2.3", "240.0.0.9"} {
 		s.odd = append(s.odd, netip.MustParseAddr(a))
 	}
 	for range d.between(3, 8) {
@@ -99,7 +102,8 @@ func (s *scene) addLink(i int, name string) {
 		}
 		masked := netip.PrefixFrom(own, bits).Masked()
 		s.nets = append(s.nets, masked)
-		s.odd = append(s.odd, masked.Addr(), broadcast(masked))
+		s.odd = append(s.odd, masked.Addr())
+		s.casts = append(s.casts, broadcast(masked))
 	}
 	s.links = append(s.links, l)
 	if len(s.near) == 0 {
@@ -122,8 +126,17 @@ func broadcast(p netip.Prefix) netip.Addr {
 	return netip.AddrFrom4(b)
 }
 
-// host is some address that a packet or a rule could have.
+// host is some address that a packet or a rule could have. Broadcasts are left to
+// odd: what the namespace itself sends to one comes back to it as well.
 func (s *scene) host() netip.Addr {
+	for {
+		if a := s.any(); !slices.Contains(s.casts, a) {
+			return a
+		}
+	}
+}
+
+func (s *scene) any() netip.Addr {
 	switch s.IntN(5) {
 	case 0, 1:
 		return pick(s.dice, s.near...)

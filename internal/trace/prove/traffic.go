@@ -144,6 +144,9 @@ func (t *traffic) fresh() exchange {
 	if t.chance(20) && p.In != "" {
 		src = pick(t.dice, t.odd...)
 	}
+	if t.chance(30) && p.In != "" {
+		dst = pick(t.dice, t.casts...)
+	}
 	if t.chance(12) {
 		p.TOS = 0x10
 	}

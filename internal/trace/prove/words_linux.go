@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/ambient22/ambient22/internal/dump"
 	"github.com/ambient22/ambient22/internal/dump/conntrack"
 	"github.com/ambient22/ambient22/internal/trace"
 )
@@ -61,11 +60,7 @@ func (t *Trial) Text() string {
 	for _, d := range t.Differences {
 		fmt.Fprintf(&b, "! %s\n", d)
 	}
-	for _, kind := range dump.Kinds() {
-		if f, ok := t.Archive.File(dump.FileName(dump.HostSpace, kind)); ok && kind != dump.KindRuleset {
-			fmt.Fprintf(&b, "== %s\n%s", kind, f.Text)
-		}
-	}
+	b.WriteString(t.World.text())
 	b.WriteString("== packets\n")
 	for _, p := range t.Probes {
 		fmt.Fprintf(&b, "%s\n", p)

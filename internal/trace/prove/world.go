@@ -57,3 +57,20 @@ func restore(tables []Table) string {
 	}
 	return b.String()
 }
+
+// text is the world for people.
+func (w World) text() string {
+	var b strings.Builder
+	for _, l := range w.Links {
+		fmt.Fprintf(&b, "device %s %v\n", l.Name, l.Addrs)
+	}
+	for _, part := range []struct {
+		title string
+		lines []string
+	}{{"sysctl", w.Sysctls}, {"ip route add", w.Routes}, {"ip rule add", w.Rules}, {"ipset", w.Sets}} {
+		for _, line := range part.lines {
+			fmt.Fprintf(&b, "%s %s\n", part.title, line)
+		}
+	}
+	return b.String() + restore(w.Tables)
+}
