@@ -93,7 +93,7 @@ func routeItem(r *iproute.Route, names aliases) item {
 	add("type", kind, true)
 	add("via", r.Via.String(), r.Via.IsValid())
 	add("dev", names.of(r.Dev), r.Dev != "")
-	add("src", r.Src.String(), r.Src.IsValid())
+	add("src", srcText(r), srcText(r) != "")
 	add("scope", r.Scope, r.Scope != "" && r.Scope != "global")
 	add("metric", strconv.FormatUint(uint64(r.Metric), 10), r.Metric != 0)
 	add("onlink", "yes", slices.Contains(r.Flags, "onlink"))
@@ -108,6 +108,22 @@ func routeItem(r *iproute.Route, names aliases) item {
 	it := newItem(strings.Join(strings.Fields(r.String()), " "), fields)
 	it.lineNo = r.Line
 	return it
+}
+
+// srcText is the preferred source, also one that was cut off and is no address.
+func srcText(r *iproute.Route) string {
+	if r.Src.IsValid() {
+		return r.Src.String()
+	}
+	for i, w := range r.Extra {
+		if rest, is := strings.CutPrefix(w.Text, "src "); is {
+			return rest
+		}
+		if w.Text == "src" && i+1 < len(r.Extra) {
+			return r.Extra[i+1].Text
+		}
+	}
+	return ""
 }
 
 func destination(p netip.Prefix) string {

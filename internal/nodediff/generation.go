@@ -170,7 +170,7 @@ func (g *foreignGeneration) compare(c chainData) {
 	}
 	b := block{
 		space: g.name, section: IPTables, place: c.Table + "/" + c.Chain, file: g.file(g.kind), ordered: !c.AnyOrder,
-		excerpt: partial(have) && g.excerptTable(c.Table), have: haves,
+		excerpt: g.partial(have) && g.excerptTable(c.Table), have: haves,
 	}
 	for _, l := range c.Rules {
 		if g.belongs(l) {

@@ -39,7 +39,7 @@ func (c *comparison) own(table string, want noderoute.Chain) {
 	if have != nil {
 		haves = ruleItems(have.Rules)
 	}
-	excerpt := partial(have) && c.excerptTable(table)
+	excerpt := c.partial(have) && c.excerptTable(table)
 	c.block(IPTables, table+"/"+want.Name, c.file(c.kind), true, excerpt, c.wanted(table, want), haves)
 }
 
@@ -90,7 +90,7 @@ func (c *comparison) head(table string, want noderoute.Chain) {
 	}
 	b := block{
 		space: c.name, section: IPTables, place: table + "/" + want.Name, file: c.file(c.kind), ordered: true,
-		excerpt: partial(have) && c.excerptTable(table), want: c.wanted(table, want), have: haves,
+		excerpt: c.partial(have) && c.excerptTable(table), want: c.wanted(table, want), have: haves,
 	}
 	found := b.compare()
 	c.behind(found, haves)

@@ -259,7 +259,7 @@ func (l *legacy) hop(ip netip.Addr) noderoute.Hop {
 
 // planPod is what should be in the ztunnel's pod.
 func (l *legacy) planPod() (noderoute.Plan, error) {
-	facts := noderoute.PodFacts{IP: l.addr(paramZtunnel), Gateway: l.addr(paramGateway)}
+	facts := noderoute.PodFacts{IP: l.addr(paramZtunnel), Gateway: l.gateway()}
 	if link := l.pod.link("eth0"); link != nil {
 		facts.MTU = int(link.MTU)
 	}
@@ -267,6 +267,16 @@ func (l *legacy) planPod() (noderoute.Plan, error) {
 	return noderoute.PlanPod(noderoute.PodConfig{
 		PodName: name, LogRule: l.logRule, Tunnel: l.tunnel(), TunnelPort: l.port(),
 	}, facts)
+}
+
+// gateway is the node's address as the pod sees it. The pod's own address cannot be
+// it, whatever the pod's lines say.
+func (l *legacy) gateway() netip.Addr {
+	g := l.addr(paramGateway)
+	if own, is := l.pod.address("eth0"); is && own.Addr() == g && l.addr(paramHost).IsValid() {
+		return l.addr(paramHost)
+	}
+	return g
 }
 
 // logName is the pod's name in the prefix of the rule that logs.

@@ -338,6 +338,9 @@ func (c *articleComparison) json(l *listing.Listing, s *space) {
 	switch res.Status {
 	case listing.Differs:
 		f.Kind, f.Note = Changed, res.Detail
+		if s.Partial[dump.KindConfigDump] != "" {
+			f.Kind, f.Have = Unshown, ""
+		}
 	case listing.Failed:
 		f.Kind, f.Have, f.Note = Unshown, "", res.Detail
 	}

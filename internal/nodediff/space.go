@@ -85,13 +85,15 @@ func chainOf(save *iptsave.Save, table, name string) *iptsave.Chain {
 	return loose
 }
 
-// partial tells that a chain is shown without its declaration: a listing that may
-// have left rules out.
-func partial(c *iptsave.Chain) bool { return c == nil || c.Line == 0 }
+// partial tells that a chain may have more rules than are shown: it stands without
+// its declaration, or in a text of which lines are left out.
+func (s *space) partial(c *iptsave.Chain) bool {
+	return c == nil || c.Line == 0 || s.Partial[s.kind] != ""
+}
 
 // excerptTable tells that a table is not there as a whole.
 func (s *space) excerptTable(table string) bool {
-	if s.save == nil {
+	if s.save == nil || s.Partial[s.kind] != "" {
 		return true
 	}
 	for _, t := range s.save.Tables {
@@ -120,11 +122,11 @@ func (s *space) excerptTableRoutes(table uint32) bool {
 }
 
 func (s *space) excerptRules() bool {
-	return !slices.ContainsFunc(s.Rules, func(r *iproute.Rule) bool { return r.Priority == 0 && r.Table == 255 })
+	return s.Partial[dump.KindRules] != "" || !slices.ContainsFunc(s.Rules, func(r *iproute.Rule) bool { return r.Priority == 0 && r.Table == 255 })
 }
 
 // excerptLinks: every namespace has lo.
-func (s *space) excerptLinks() bool { return s.link("lo") == nil }
+func (s *space) excerptLinks() bool { return s.Partial[dump.KindLinks] != "" || s.link("lo") == nil }
 
 func (s *space) link(name string) *iproute.Link {
 	i := slices.IndexFunc(s.Links, func(l *iproute.Link) bool { return l.Name == name })
@@ -144,7 +146,7 @@ func (s *space) set(name string) *setsave.Set {
 
 func (s *space) excerptSets() bool {
 	_, missing := s.Missing[dump.KindSets]
-	return missing || s.Sets == nil
+	return missing || s.Sets == nil || s.Partial[dump.KindSets] != ""
 }
 
 // address is the first IPv4 address of a device.

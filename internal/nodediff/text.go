@@ -21,7 +21,8 @@ func (r *Report) Text(w io.Writer, o TextOptions) error {
 	p := &printer{w: w, colour: o.Colour, all: o.All}
 	p.head(r)
 	place := ""
-	for _, f := range r.Findings {
+	for i := 0; i < len(r.Findings); i++ {
+		f := r.Findings[i]
 		if !p.shown(f) {
 			continue
 		}
@@ -30,11 +31,28 @@ func (r *Report) Text(w io.Writer, o TextOptions) error {
 			p.line("")
 			p.line("%s", p.paint(bold, at))
 		}
+		if n := leftOut(r.Findings[i:]); n > fewUnshown && !p.all {
+			p.line("  %s %s  %s", p.paint(dim, "?"), p.paint(dim, fmt.Sprintf("%-13s", "not shown")), plural(n, "line"))
+			i += n - 1
+			continue
+		}
 		p.finding(f)
 	}
 	p.strangers(r)
 	p.foot(r)
 	return p.err
+}
+
+// fewUnshown is how many lines that an excerpt leaves out are printed one by one.
+const fewUnshown = 2
+
+// leftOut counts the lines at the beginning that one place of an excerpt leaves out.
+func leftOut(findings []Finding) int {
+	n := 0
+	for n < len(findings) && findings[n].Kind == Unshown && findings[n].Note == "" && findings[n].heading() == findings[0].heading() {
+		n++
+	}
+	return n
 }
 
 // printer writes lines and keeps the first error.
