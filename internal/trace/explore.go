@@ -23,7 +23,7 @@ func (s *Space) follow(p Packet, c *Conns, w *Walk, path func(*run)) {
 		r.own.clear()
 		r.c = r.own
 	}
-	r.prefix = r.prefix[:0]
+	r.prefix, r.settled = r.prefix[:0], r.settled[:0]
 	r.walk(p, path, w.Record)
 	for budget := maxWalks; r.hasOpen; {
 		open := r.open
@@ -34,8 +34,11 @@ func (s *Space) follow(p Packet, c *Conns, w *Walk, path func(*run)) {
 			break
 		}
 		r.prefix = append(r.prefix, 0)
+		r.settled = append(r.settled, open.question()+"; it makes no difference here")
 		r.walk(p, path, w.Record)
-		r.doubt(open.question() + "; it makes no difference here")
+	}
+	for _, text := range r.settled {
+		r.doubt(text)
 	}
 	if !r.hasOpen {
 		r.commit()

@@ -69,7 +69,7 @@ func (r *run) forwards(d *device) bool {
 		return true
 	}
 	if v.guessed != "" {
-		r.doubt("the sysctl " + v.guessed + " is not in the dump; the kernel's default 0 is taken, and it decides")
+		r.missing(v)
 	}
 	r.note(StepFilter, "forwarding is off")
 	r.end(Unroutable)

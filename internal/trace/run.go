@@ -19,6 +19,7 @@ type run struct {
 	// prefix are the ways taken at choices, in the order in which the walk came to
 	// them; next is the first that is not used yet.
 	prefix  []int
+	settled []string // choices that made no difference
 	next    int
 	open    Choice
 	counted []*cond // nth counters that went on

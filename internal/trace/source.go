@@ -12,12 +12,8 @@ func (r *run) validateSource(dst uint32, towards string) bool {
 	if r.done {
 		return false
 	}
-	if r.guesses(d, dst, towards, why == "") {
-		for _, v := range []setting{c.rpFilter, c.acceptLocal} {
-			if v.guessed != "" {
-				r.doubt("the sysctl " + v.guessed + " is not in the dump; the kernel's default 0 is taken, and it decides")
-			}
-		}
+	if r.guesses(d, dst, towards, why == ""); r.done {
+		return false
 	}
 	if r.record {
 		st := r.step(StepFilter)
@@ -33,28 +29,29 @@ func (r *run) validateSource(dst uint32, towards string) bool {
 	return true
 }
 
-// guesses tells whether a sysctl that is missing would change what was found.
-func (r *run) guesses(d *device, dst uint32, towards string, passed bool) bool {
-	c := d.conf
-	if c.rpFilter.guessed == "" && c.acceptLocal.guessed == "" {
-		return false
-	}
-	for rp := range 2 {
-		for local := range 2 {
-			other := c
-			if c.rpFilter.guessed != "" {
-				other.rpFilter.value = max(c.rpFilter.value, rp)
-			}
-			if c.acceptLocal.guessed != "" {
-				other.acceptLocal.value = max(c.acceptLocal.value, local)
-			}
-			why, _ := r.checkSource(d, other, dst, towards)
-			if r.done || (why == "") != passed {
-				return !r.done
-			}
+// guesses tells of each missing sysctl that would change what was found.
+func (r *run) guesses(d *device, dst uint32, towards string, passed bool) {
+	for _, guess := range []struct {
+		setting setting
+		set     func(c *conf)
+	}{
+		{d.conf.rpFilter, func(c *conf) { c.rpFilter.value = max(c.rpFilter.value, 1) }},
+		{d.conf.acceptLocal, func(c *conf) { c.acceptLocal.value = 1 }},
+	} {
+		if guess.setting.guessed == "" {
+			continue
+		}
+		other := d.conf
+		guess.set(&other)
+		if why, _ := r.checkSource(d, other, dst, towards); !r.done && (why == "") != passed {
+			r.missing(guess.setting)
 		}
 	}
-	return false
+}
+
+// missing tells of a sysctl that decides and is not in the dump.
+func (r *run) missing(v setting) {
+	r.doubt("the sysctl " + v.guessed + " is not in the dump; the kernel's default 0 is taken, and it decides")
 }
 
 // checkSource is fib_validate_source. why is "" where the source is good.

@@ -197,7 +197,7 @@ func (r *Recording) is(g *Passage, p trace.Packet) bool {
 // namespace itself.
 func (s *recorded) tellAll(g *Passage, w *trace.Walk) {
 	s.claimed[g] = true
-	s.tell(g, w)
+	s.tell(g, w, false)
 	if w.Verdict != trace.Sent || w.Out != loopback {
 		return
 	}
@@ -205,7 +205,7 @@ func (s *recorded) tellAll(g *Passage, w *trace.Walk) {
 	again := s.first(g.Began, func(o *Passage) bool { return o.In == loopback && o.First.key() == final.key() })
 	if again != nil {
 		s.claimed[again] = true
-		s.tell(again, w)
+		s.tell(again, w, true)
 	}
 }
 

@@ -32,14 +32,22 @@ type telling struct {
 	begun    bool
 	table    string // whose rules the packet is at
 	tracked  bool
-	routed   uint32 // the mark that the last routing decision was about
-	end      trace.Verdict
+	// back tells that the packet comes back through lo: it keeps its route and its
+	// connection.
+	back bool
+	// routed is what the last routing decision was about.
+	routed struct {
+		mark uint32
+		dst  netip.AddrPort
+	}
+	end trace.Verdict
 }
 
-// tell fills w with a passage's way. A walk begins empty; the way of a packet
-// that goes through lo is told by two passages, the second one added to the first.
-func (t *teller) tell(p *Passage, w *trace.Walk) {
-	s := &telling{teller: t, p: p, w: w, header: p.First}
+// tell adds a passage's way to w. The way of a packet that goes through lo is told
+// by two passages, the second of which comes back.
+func (t *teller) tell(p *Passage, w *trace.Walk, back bool) {
+	s := &telling{teller: t, p: p, w: w, header: p.First, back: back, tracked: back, connmark: w.Connmark}
+	w.Out, w.Via = "", netip.Addr{}
 	if o := p.Items[0].Seen; o != nil {
 		s.mark = o.Mark
 	}
@@ -89,10 +97,10 @@ func (s *telling) item(i int) {
 // enter is the beginning of a hook.
 func (s *telling) enter(it *Item) {
 	switch {
-	case s.begun && s.hook == trace.Prerouting:
+	case s.begun && s.hook == trace.Prerouting && !s.back:
 		s.route(s.p.In)
-	case s.begun && s.hook == trace.Output && s.mark != s.routed:
-		s.route("") // table mangle of OUTPUT routes anew what it changes
+	case s.begun && s.hook == trace.Output && (s.mark != s.routed.mark || s.header.Dst.Addr() != s.routed.dst.Addr()):
+		s.route("") // what mangle and nat change in OUTPUT is routed anew
 	}
 	s.hook, s.begun, s.table = it.Hook, true, ""
 }

@@ -22,7 +22,7 @@ const askedNote = "asked of the kernel"
 // route tells the ip rules and the route of the packet as it is now.
 func (s *telling) route(in string) Asked {
 	a := s.routes.ask(question{header: s.header, mark: s.mark, in: in})
-	s.routed = s.mark
+	s.routed.mark, s.routed.dst = s.mark, s.header.Dst
 	if a.Err != nil {
 		s.plain(trace.Step{Kind: trace.StepRoute, Note: askedNote + ": " + a.Err.Error()})
 		return a

@@ -18,7 +18,9 @@ func TestScratch(t *testing.T) {
 	}
 	var muts []mut
 	ref := dumptest.Open(t, dumptest.Geneve)
-	spaces := func(n []*dump.Node) []*dump.Netns { return []*dump.Netns{n[0].Host, n[0].Ztunnel, n[1].Host, n[1].Ztunnel} }
+	spaces := func(n []*dump.Node) []*dump.Netns {
+		return []*dump.Netns{n[0].Host, n[0].Ztunnel, n[1].Host, n[1].Ztunnel}
+	}
 	for i, ns := range spaces(ref) {
 		for ti, tab := range ns.Legacy.Tables {
 			for ci, c := range tab.Chains {
