@@ -22,6 +22,7 @@ type conn struct {
 	orig, reply tuple // as they arrive
 	mark        uint32
 	tcp         tcpState
+	last        tcpLast
 	replied     bool
 	// srcDone and dstDone tell that NAT of that kind was decided on, srcNAT and
 	// dstNAT that it changes something.
@@ -53,6 +54,12 @@ func (c *Conns) seed(s *conntrack.Conn) {
 	n := &conn{
 		orig: orig, reply: reply, mark: s.Mark, replied: !s.Unreplied, confirmed: true,
 		srcDone: true, dstDone: true, tcp: tcpStateNamed(s.State),
+	}
+	// What led to its state is not in a dump: the usual is taken.
+	n.last.closing = n.tcp == tcpTimeWait
+	n.last.kind = kindNone
+	if n.tcp == tcpClose {
+		n.last.kind, n.last.reply = kindRST, true
 	}
 	back := orig.reversed()
 	n.srcNAT = back.dst != reply.dst || back.dport != reply.dport

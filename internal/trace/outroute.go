@@ -54,7 +54,7 @@ func (r *run) findOutput(told bool) bool {
 	if res.kind != foundRoute && fl.oif != "" {
 		// Somebody who binds to a device sends to its link whatever the routes say.
 		r.out, r.via, r.rt = fl.oif, netip.Addr{}, nil
-		return r.chooseSource(0, 253)
+		return r.chooseSource(0, 253) && r.leavable()
 	}
 	if !r.usable(res, Unroutable) {
 		return false
@@ -148,7 +148,7 @@ func (r *run) reroute(why string) bool {
 		return false
 	case res.kind != foundRoute && fl.oif != "" && r.s.device(fl.oif).up:
 		r.out, r.via, r.rt = fl.oif, netip.Addr{}, nil
-		return true
+		return r.leavable()
 	case !r.usable(res, Unroutable):
 		return false
 	case res.route.typ == typeLocal:

@@ -86,7 +86,7 @@ func maskOf(bits int) uint32 {
 }
 
 // The address blocks that routing treats in their own way (RFC 1122).
-func isZeronet(a uint32) bool   { return a>>24 == 0 }
+func isZeronet(a uint32) bool   { return a == 0 } // since Linux 5.3 the rest of 0.0.0.0/8 is like any other
 func isLoopback(a uint32) bool  { return a>>24 == 127 }
 func isMulticast(a uint32) bool { return a>>28 == 14 }
 func isBroadcast(a uint32) bool { return a == ^uint32(0) }

@@ -125,3 +125,46 @@ func (s tcpState) next(flags uint8, reply bool) tcpState {
 	}
 	return tcpOriginal[kindOf(flags)][s]
 }
+
+// tcpLast is what else the kernel remembers of a TCP connection's segments.
+type tcpLast struct {
+	kind  tcpKind // of the segment before
+	reply bool    // its direction
+	// closing tells that one side has said that it sends no more.
+	closing bool
+	// crossed tells that both sides began at the same time.
+	crossed bool
+}
+
+// reopens tells whether a segment begins a connection anew that has ended.
+func (n *conn) reopens(flags uint8, reply bool) bool {
+	return validFlags(flags) && n.tcp >= tcpTimeWait && n.tcp.next(flags, reply) == tcpSynSent &&
+		(n.last.closing || n.last.reply && n.last.kind == kindRST)
+}
+
+// segment takes the connection's state further; false where the segment does not
+// fit it. Sequence numbers are taken to be as they should.
+func (n *conn) segment(flags uint8, reply bool) bool {
+	kind, old := kindOf(flags), n.tcp
+	next := old.next(flags, reply)
+	before := n.last
+	n.last.kind, n.last.reply = kind, reply
+	switch {
+	case next == tcpInvalid:
+		n.last = before
+		return false
+	case next == tcpIgnored || next == tcpSynSent && old >= tcpTimeWait:
+		// The answer to a SYN that was let by tells that the SYN was real.
+		if kind != kindSYNACK || before.kind != kindSYN || before.reply == reply {
+			return true
+		}
+		next = tcpSynRecv
+	case next == tcpSynSent2:
+		n.last.crossed = true
+	case next == tcpSynRecv && reply && kind == kindACK && n.last.crossed:
+		next = tcpEstablished
+	}
+	n.tcp = next
+	n.last.closing = n.last.closing || next == tcpFinWait && old != next
+	return true
+}

@@ -11,8 +11,7 @@ func (r *run) track() {
 	h := &r.h
 	t := h.tuple()
 	n := r.c.byTuple[t]
-	if n != nil && h.proto == protoTCP && n.orig == t && kindOf(h.flags) == kindSYN &&
-		(n.tcp == tcpTimeWait || n.tcp == tcpClose) {
+	if n != nil && h.proto == protoTCP && n.reopens(h.flags, n.orig != t) {
 		r.closed = n // a new connection takes the place of one that has ended
 		n = nil
 	}
@@ -31,7 +30,8 @@ func (r *run) track() {
 	case r.beginsConnection():
 		r.ct = conn{orig: t, reply: t.reversed()}
 		if h.proto == protoTCP {
-			r.ct.tcp = tcpNone.next(h.flags, false)
+			r.ct.last.kind = kindNone
+			r.ct.segment(h.flags, false)
 		}
 		r.tracked = true
 	}
@@ -45,16 +45,11 @@ func (r *run) advance() bool {
 	h := &r.h
 	switch h.proto {
 	case protoTCP:
-		if !validFlags(h.flags) {
+		if !validFlags(h.flags) || !r.ct.segment(h.flags, r.reply) {
 			return false
 		}
-		switch next := r.ct.tcp.next(h.flags, r.reply); next {
-		case tcpInvalid:
-			return false
-		case tcpIgnored:
-		default:
-			r.ct.tcp = next
-		}
+		// A connection that nobody has answered yet ends with a RST of either side.
+		r.killed = h.flags&flagRST != 0 && !r.ct.replied
 	case protoICMP:
 		return h.icmpType != 8 || !r.reply
 	}
