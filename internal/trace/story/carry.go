@@ -167,7 +167,10 @@ func (s *space) within() string {
 	case hostSpace:
 		return "on " + s.label()
 	case ztunnelSpace:
-		return "in the ztunnel's pod"
+		if s.label() == "the ztunnel of "+s.node.name() {
+			return "in the pod of " + s.label()
+		}
+		return "in the pod " + s.label()
 	}
 	return "in the pod " + s.pod
 }
@@ -198,6 +201,9 @@ func (t *traveller) ended(sp *space, in string, w *trace.Walk) arrival {
 
 func (t *traveller) lostText(sp *space, w *trace.Walk) string {
 	where := sp.within()
+	if text := sp.lostInZtunnel(w); text != "" {
+		return text
+	}
 	because := ""
 	if n := len(w.Steps); n > 0 {
 		if why := w.Steps[n-1].Why(); why != "" {

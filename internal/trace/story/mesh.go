@@ -188,6 +188,29 @@ func (s *space) rules() func(func(*iptsave.Rule) bool) {
 	}
 }
 
+// rulesOf are the rules of one table, of both variants.
+func (s *space) rulesOf(table string) func(func(*iptsave.Rule) bool) {
+	return func(yield func(*iptsave.Rule) bool) {
+		for _, save := range []*iptsave.Save{s.ns.Legacy, s.ns.NFT} {
+			if save == nil {
+				continue
+			}
+			for _, t := range save.Tables {
+				if t.Name != table {
+					continue
+				}
+				for _, c := range t.Chains {
+					for _, r := range c.Rules {
+						if !yield(r) {
+							return
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
 // ruleFile is the file of the dump that a rule is in.
 func (s *space) ruleFile(r *iptsave.Rule) string {
 	switch {

@@ -20,6 +20,7 @@ const (
 	remedyRoom     = "Another program uses this place. ambient-node preflight names what stands in the way."
 	remedyServed   = "Look at what the node controller serves: ambientctl xds render shows what the ztunnel should have, ambientctl xds diff compares it with its config_dump."
 	remedyEnrol    = "Label the pod's namespace istio.io/dataplane-mode=ambient; a label that asks for a sidecar, or ambient-type=none, keeps a pod out."
+	remedyFilter   = "rp_filter has to be 0 on this device and on all: the way there and the way back differ on purpose. ambient-node sets it; see who sets it anew (/etc/sysctl.d, the CNI)."
 	remedyByDesign = "That is how this data path is made; there is nothing to repair."
 )
 
@@ -114,7 +115,7 @@ func (t *teller) lastStop(c *connection) string {
 
 // captureRule is the rule that marks what pods send, as it should be or nearly so.
 func captureRule(host *space) *iptsave.Rule {
-	for r := range host.rules() {
+	for r := range host.rulesOf("mangle") {
 		if r.Chain != "ztunnel-PREROUTING" {
 			continue
 		}
@@ -265,7 +266,7 @@ func (t *teller) missJump(host *space, steps []seenStep) *Miss {
 		}
 	}
 	jump := false
-	for r := range host.rules() {
+	for r := range host.rulesOf("mangle") {
 		if j, ok := r.Target.(iptsave.Jump); ok && r.Chain == "PREROUTING" && j.Chain == "ztunnel-PREROUTING" {
 			jump = true
 		}
@@ -345,6 +346,9 @@ func (t *teller) missByRouting(c *connection) *Miss {
 	if len(routing) == 0 {
 		return t.missInNat(c, host)
 	}
+	if c.arrival.walk == trace.Martian {
+		return &Miss{Sentence: "It is marked 0x100, but " + lower(c.arrival.reason), Stop: t.lastStop(c), Remedy: remedyFilter}
+	}
 	var rule *seenStep // the last one that matched
 	for i := range routing {
 		s := &routing[i]
@@ -354,13 +358,41 @@ func (t *teller) missByRouting(c *connection) *Miss {
 			rule = s
 		case s.Kind == trace.StepRoute && s.Route == nil && ours:
 			return &Miss{Sentence: "It is marked 0x100 and ip rule 101 matches, but table 101 has no route for it (default via 192.168.127.2 dev istioout is missing), so the search goes on below.", Stop: s.stop, Remedy: remedyRepair}
+		case s.Kind == trace.StepRoute && s.Route != nil && ours && strings.HasPrefix(s.Route.Dev, outDevice):
+			return &Miss{Sentence: fmt.Sprintf("It is marked 0x100 and table 101 leads it to %s, but goes no further. %s", s.Route.Dev, t.deviceTrouble(host, s.Route.Dev, c)), Stop: s.stop, Remedy: remedyRepair}
 		case s.Kind == trace.StepRoute && s.Route != nil && ours:
 			return &Miss{Sentence: fmt.Sprintf("Table 101 leads it to %s and not to %s: %s.", firstOf(s.Route.Dev, s.Route.Type), outDevice, strings.TrimSpace(s.Route.String())), Stop: s.stop, Remedy: remedyRepair}
 		case s.Kind == trace.StepRoute && s.Route != nil:
 			return t.missShadowed(host, rule, s)
 		}
 	}
+	if !leadsCaptured(host) {
+		return &Miss{Sentence: "It is marked 0x100, but the ip rule that leads this mark to table 101 is missing or changed, and no other table has a route for it.", Stop: routing[len(routing)-1].stop, Remedy: remedyRepair}
+	}
 	return nil
+}
+
+// deviceTrouble says what is wrong with a tunnel device.
+func (t *teller) deviceTrouble(host *space, name string, c *connection) string {
+	l := host.link(name)
+	switch {
+	case l == nil:
+		return fmt.Sprintf("There is no device %s in the dump.", name)
+	case l.Tunnel == nil:
+		return fmt.Sprintf("%s is no tunnel device, but one of kind %q.", capital(name), l.Kind)
+	}
+	return firstOf(c.arrival.reason, "Where it is lost the dump does not tell.")
+}
+
+// leadsCaptured tells that the ip rule is there which leads captured packets to
+// table 101.
+func leadsCaptured(host *space) bool {
+	for _, r := range host.ns.Rules {
+		if r.Mask == captureMark && r.Mark == captureMark && r.Table == 101 && r.Action == "lookup" {
+			return true
+		}
+	}
+	return false
 }
 
 // missShadowed is a route found before, or without, ip rule 101.
@@ -369,13 +401,9 @@ func (t *teller) missShadowed(host *space, rule, route *seenStep) *Miss {
 	if rule == nil || rule.IPRule == nil {
 		return nil
 	}
-	ours := false
-	for _, r := range host.ns.Rules {
-		ours = ours || r.Mask != 0 && r.Mark == captureMark && r.Mask == captureMark && r.Table == 101 && r.Action == "lookup"
-	}
 	m := &Miss{Stop: route.stop, Remedy: remedyRoom}
 	switch {
-	case !ours:
+	case !leadsCaptured(host):
 		m.Sentence = "It is marked 0x100, but the ip rule that leads this mark to table 101 is missing or changed, so the main table takes it."
 		m.Remedy = remedyRepair
 	case rule.IPRule.Priority == 0 && route.Route.Dev == "kube-ipvs0":

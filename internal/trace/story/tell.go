@@ -310,6 +310,8 @@ func (t *teller) takePod(c *connection) {
 	sp, own := c.arrival.space, c.arrival.space == c.from.space
 	port := c.arrival.socket.Port()
 	switch {
+	case sp.kind == podSpace && c.tunnel != nil:
+		t.takeNative(c)
 	case sp.kind == podSpace && (own || port != c.original.Port()) && (port == 15001 || port == 15006 || port == 15008 || port == 15053):
 		t.takeSidecar(c, own)
 	case sp.kind == podSpace:
@@ -317,6 +319,23 @@ func (t *teller) takePod(c *connection) {
 	default:
 		t.socketStop(c, fmt.Sprintf("It arrives at a socket of the node itself, port %d, from %s.", port, c.arrival.packet.Src))
 	}
+}
+
+// takeNative is a tunnel that reaches the pod itself.
+func (t *teller) takeNative(c *connection) {
+	before := t.connections[len(t.connections)-1]
+	if n := len(t.connections); n > 1 {
+		before = t.connections[n-2]
+	}
+	text := fmt.Sprintf("The tunnel reaches the pod %s itself, at port %d.", c.arrival.space.pod, c.arrival.socket.Port())
+	if before.proxy != nil && before.proxy.Up != nil && before.proxy.Up.Cluster == "virtual_inbound_hbone" {
+		t.socketStop(c, text+" It ends tunnels by itself.")
+		return
+	}
+	text += " No ztunnel has ended it on the way."
+	t.doubt(fmt.Sprintf("Whether something in pod %s ends tunnels on port %d no dump tells; an application doesn't.", c.arrival.space.pod, c.arrival.socket.Port()))
+	t.socketStop(c, text)
+	c.broken = text
 }
 
 // takeSidecar is a connection that the pod's own rules lead to a proxy within it:
@@ -400,9 +419,9 @@ func (t *teller) missedAnswer(c *connection, a arrival) string {
 	case a.packet.Src != c.packet.Dst:
 		return fmt.Sprintf("The answer is lost: it comes from %s, and %s called %s. Nobody there waits for such a packet.", a.packet.Src, c.name, c.packet.Dst)
 	case c.from.in == "" && (a.fate != arrived || a.space != c.from.space):
-		return fmt.Sprintf("The answer is lost: it does not come back to %s.", c.name)
+		return fmt.Sprintf("The answer is lost: it does not come back to %s, but %s", c.name, lower(a.wayOut()))
 	case c.from.in != "" && c.from.pod != "" && a.fate != inPod:
-		return fmt.Sprintf("The answer is lost: it does not come back to %s, but %s.", c.name, lower(a.wayOut()))
+		return fmt.Sprintf("The answer is lost: it does not come back to %s, but %s", c.name, lower(a.wayOut()))
 	}
 	return ""
 }
@@ -410,7 +429,10 @@ func (t *teller) missedAnswer(c *connection, a arrival) string {
 // wayOut says where a packet went that went astray.
 func (a arrival) wayOut() string {
 	if a.fate == arrived {
-		return fmt.Sprintf("Ends %s.", a.space.within())
+		return fmt.Sprintf("Ends %s, at port %d.", a.space.within(), a.socket.Port())
+	}
+	if a.fate == inPod {
+		return fmt.Sprintf("Ends in the pod behind %s, at port %d.", a.device, a.socket.Port())
 	}
 	return a.reason
 }

@@ -16,7 +16,7 @@ func (t *traveller) encapsulate(sp *space, link *iproute.Link, inner trace.Packe
 	kind := tunnelKind(link)
 	t.way = append(t.way, link.Name)
 	if !link.Tunnel.Remote.IsValid() {
-		reason := fmt.Sprintf("%s has no remote address, so the tunnel leads nowhere.", link.Name)
+		reason := fmt.Sprintf("Device %s has no remote address, so the tunnel leads nowhere.", link.Name)
 		t.stop(Stop{Place: sp.placeAt(link.Name), Kind: "tunnel", Matched: true, Decisive: true, Text: reason, Line: tunnelLine(link), File: sp.file[kindLinks], LineNo: link.Line})
 		return end(arrival{fate: lost, space: sp, packet: inner, device: link.Name, reason: reason})
 	}
@@ -30,6 +30,11 @@ func (t *traveller) encapsulate(sp *space, link *iproute.Link, inner trace.Packe
 		Protocol: protocolUDP, Mark: inner.Mark, Dst: remote,
 		Src: netip.AddrPortFrom(netip.IPv4Unspecified(), outerPort),
 	}
+	if t.circular(sp, link, outer) {
+		reason := fmt.Sprintf("The tunnel's own packet to %s would be led into %s again, so the kernel drops it: the route to %s by its veth is missing in the table that the mark leads to.", remote, link.Name, remote.Addr())
+		t.stop(Stop{Place: sp.placeAt(link.Name), Kind: "verdict", Matched: true, Decisive: true, Text: reason, Mark: hex(inner.Mark)})
+		return end(arrival{fate: lost, space: sp, packet: inner, device: link.Name, reason: reason})
+	}
 	a := t.travel(origin{space: sp}, outer)
 	if a.fate != arrived {
 		if a.reason == "" {
@@ -42,6 +47,18 @@ func (t *traveller) encapsulate(sp *space, link *iproute.Link, inner trace.Packe
 		return end(a)
 	}
 	return t.decapsulate(link, a, inner)
+}
+
+// circular tells that the first route for a tunnel's packet leads into the tunnel.
+func (t *traveller) circular(sp *space, link *iproute.Link, outer trace.Packet) bool {
+	w := trace.Walk{Record: true}
+	sp.Send(outer, nil, &w)
+	for _, s := range w.Steps {
+		if s.Kind == trace.StepRoute && s.Route != nil {
+			return s.Route.Dev == link.Name
+		}
+	}
+	return false
 }
 
 // decapsulate takes the inner packet out where the outer one arrived.
@@ -74,12 +91,12 @@ func receiver(sp *space, from *iproute.Link, outer arrival) (*iproute.Link, stri
 			continue
 		}
 		if hasFlags(l) && !hasFlag(l, "UP") {
-			return nil, fmt.Sprintf("%s %s is down: it takes no packet out of the tunnel.", l.Name, sp.within())
+			return nil, fmt.Sprintf("Device %s %s is down: it takes no packet out of the tunnel.", l.Name, sp.within())
 		}
 		return l, ""
 	}
 	if near != nil {
-		return nil, fmt.Sprintf("%s %s takes only what %s sends to port %d, and this comes from %s to port %d: the packet is dropped.",
+		return nil, fmt.Sprintf("Device %s %s takes only what %s sends to port %d, and this comes from %s to port %d: the packet is dropped.",
 			near.Name, sp.within(), near.Tunnel.Remote, tunnelPort(near), outer.packet.Src.Addr(), outer.packet.Dst.Port())
 	}
 	return nil, fmt.Sprintf("No %s device %s has network number %d: the packet is dropped.", tunnelKind(from), sp.within(), from.Tunnel.VNI)

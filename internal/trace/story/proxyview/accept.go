@@ -46,9 +46,10 @@ type connection struct {
 	source    netip.Addr
 	mark      uint32
 
-	hello  *Hello
-	tunnel *Tunnel
-	body   []byte // the listener's JSON, to find lines in
+	hello   *Hello
+	tunnel  *Tunnel
+	secured bool   // the handshake and the tunnel end here
+	body    []byte // the listener's JSON, to find lines in
 }
 
 // Accept says what the proxy does with a connection.

@@ -151,6 +151,7 @@ func (c *connection) runChain(l *config.Listener, chain *config.FilterChain) {
 // secure is the TLS handshake with the client, whose names it gives.
 func (c *connection) secure(chain *config.FilterChain) ([]string, bool) {
 	t := chain.TLS
+	c.secured = true
 	c.r.Identity = Identity(t.Certificate.Name)
 	if arrived, known := c.p.secrets[t.Certificate.Name]; c.p.secrets != nil && (!known || !arrived) {
 		c.end(BadTLS, fmt.Sprintf("The certificate %s has not come to the ztunnel, so it can't answer the handshake.", t.Certificate.Name))

@@ -149,6 +149,10 @@ func (c *connection) dial(cluster *config.Cluster, h *config.Host, tunnel *Tunne
 	default:
 		c.step(Step{Kind: "hbone", Text: fmt.Sprintf("The ztunnel opens a plain connection to %s from its own address.", up.Addr)})
 	}
+	if tunnel == nil && socket.TLS == nil && !c.secured {
+		// Whatever TLS and tunnel there are within the bytes go on with them.
+		up.Hello, up.Tunnel = c.hello, c.tunnel
+	}
 	c.r.Up = up
 }
 
