@@ -25,7 +25,8 @@ type Passage struct {
 	Began, Arrived, Left time.Time
 	// Conn is what connection tracking said of the connection at that time; nil
 	// where nothing.
-	Conn *ConnEvent
+	Conn   *ConnEvent
+	connAt time.Time
 }
 
 // Item is one step of a passage: a rule, or what an observer saw.
@@ -86,7 +87,6 @@ type joiner struct {
 	seeing   map[uint32]*Observation // what is being told about, by packet
 	hooks    map[uint32]trace.Hook   // where nf_tables' packet is
 	passages []*Passage
-	conns    []*ConnEvent
 	frames   []Event
 }
 
@@ -101,8 +101,7 @@ func newJoiner(space string, words vocabulary) *joiner {
 func (j *joiner) add(e Event) {
 	switch {
 	case e.Conn != nil:
-		j.conns = append(j.conns, e.Conn)
-		j.attach(e.Conn)
+		j.attach(e)
 	case e.Frame != nil:
 		j.frames = append(j.frames, e)
 	case e.Rule.Legacy:
@@ -245,15 +244,17 @@ func nextHook(hook trace.Hook, r *RuleEvent) trace.Hook {
 	return hook
 }
 
-// attach notes a connection's event with the newest passage of its packets.
-func (j *joiner) attach(c *ConnEvent) {
+// attach notes a connection's event with the newest passage of its packets: the kernel
+// tells it when the packet is through.
+func (j *joiner) attach(e Event) {
+	c := e.Conn
 	if c.Kind == ConnDestroy {
 		return
 	}
 	for i := len(j.passages) - 1; i >= 0; i-- {
 		p := j.passages[i]
 		if t := p.First.Tuple(); t == c.Original || t == c.Reply {
-			p.Conn = c
+			p.Conn, p.connAt = c, e.At
 			return
 		}
 	}

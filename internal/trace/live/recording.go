@@ -72,6 +72,7 @@ func (r *Recording) Story() (*story.Story, error) {
 		return nil, err
 	}
 	s.Doubts = append(s.Doubts, r.doubts...)
+	s.Timeline = r.timeline()
 	return s, nil
 }
 

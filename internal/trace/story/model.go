@@ -19,6 +19,8 @@ type Story struct {
 	Doubts []string `json:"doubts,omitempty"`
 	// Miss explains why the packet was not captured (--explain-miss).
 	Miss *Miss `json:"miss,omitempty"`
+	// Timeline is when it happened, of a live story.
+	Timeline []Moment `json:"timeline,omitempty"`
 }
 
 // End is one end of the way.

@@ -35,6 +35,7 @@ func (s *Story) Print(w io.Writer, o TextOptions) error {
 	for i := range s.Legs {
 		p.leg(&s.Legs[i])
 	}
+	p.timeline(s.Timeline)
 	p.end(s)
 	return p.w.Flush()
 }
