@@ -118,7 +118,7 @@ func (c *Conns) Flow(p Packet) (Flow, bool) {
 	}
 	return Flow{
 		Original: publicTuple(n.orig), Reply: publicTuple(n.reply), Protocol: n.orig.proto, Mark: n.mark,
-		IsReply: n.orig != t, Replied: n.replied, State: n.tcp.String(),
+		IsReply: n.reply == t, Replied: n.replied, State: n.tcp.String(),
 	}, true
 }
 

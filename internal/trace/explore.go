@@ -40,7 +40,7 @@ func (s *Space) follow(p Packet, c *Conns, w *Walk, path func(*run)) {
 	for _, text := range r.settled {
 		r.doubt(text)
 	}
-	if !r.hasOpen {
+	if !r.hasOpen && c != nil {
 		r.commit()
 	}
 	r.finish()

@@ -25,6 +25,8 @@ type ipset struct {
 	members []*ipset
 	// strange says why the set cannot be asked; "" where it can.
 	strange string
+	// other is a set for IPv6, which has no IPv4 packet.
+	other   bool
 	netmask uint32
 }
 
@@ -136,7 +138,7 @@ func (set *ipset) readOptions(options string) bool {
 	for i, w := range words {
 		switch w {
 		case "inet6":
-			set.strange = "it is for IPv6"
+			set.other = true
 			return false
 		case "netmask":
 			if n, err := strconv.Atoi(words[min(i+1, len(words)-1)]); err == nil {
@@ -237,7 +239,10 @@ func readSetPort(word string) (proto uint8, port uint16, ok bool) {
 
 // contains asks whether the packet, seen in the given directions, is a member.
 func (set *ipset) contains(h *header, dirs []bool) answer {
-	if set.strange != "" {
+	switch {
+	case set.other:
+		return no
+	case set.strange != "":
 		return maybe
 	}
 	if set.members != nil || set.dims == nil {

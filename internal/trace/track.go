@@ -11,14 +11,14 @@ func (r *run) track() {
 	h := &r.h
 	t := h.tuple()
 	n := r.c.byTuple[t]
-	if n != nil && h.proto == protoTCP && n.reopens(h.flags, n.orig != t) {
+	if n != nil && h.proto == protoTCP && n.reopens(h.flags, n.reply == t) {
 		r.closed = n // a new connection takes the place of one that has ended
 		n = nil
 	}
 	r.seen = true
 	switch {
 	case n != nil:
-		r.entry, r.ct, r.reply = n, *n, n.orig != t
+		r.entry, r.ct, r.reply = n, *n, n.reply == t // also where both are the same
 		if r.advance() {
 			r.tracked = true
 			if r.reply {

@@ -43,3 +43,5 @@ func (w *Walk) story() string {
 	fmt.Fprintf(&b, "%v out %q via %v packet %+v\ndoubts %q\n", w.Verdict, w.Out, w.Via, w.Packet, w.Doubt)
 	return b.String()
 }
+
+func splitBar(s string) func(func(string) bool) { return strings.SplitSeq(s, "|") }

@@ -4,6 +4,7 @@ package prove
 
 import (
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -70,7 +71,7 @@ func (t *traffic) draw() exchange {
 	if n := len(t.history); n > 0 && !t.chance(3) {
 		e := t.history[max(0, n-1-t.IntN(12))]
 		switch {
-		case e.ended && t.chance(2):
+		case e.ended && !slices.Contains(t.casts, e.end.Dst.Addr()) && t.chance(2):
 			return t.answer(e)
 		case t.chance(3):
 			return t.again(e)
@@ -139,7 +140,10 @@ func (t *traffic) fresh() exchange {
 		}
 	}
 	if t.chance(20) {
-		dst = pick(t.dice, t.odd...)
+		// A process that sends to 0.0.0.0 has its own address put in; a raw socket hasn't.
+		if odd := pick(t.dice, t.odd...); p.In != "" || !odd.IsUnspecified() {
+			dst = odd
+		}
 	}
 	if t.chance(20) && p.In != "" {
 		src = pick(t.dice, t.odd...)
