@@ -19,18 +19,29 @@ type collector struct {
 	Options
 	archive *dump.Archive
 	kernel  kernel
-	left    int // of MaxTotal
+	folders []string // of programs
+	here    *os.File // the namespace it was called in
+	left    int      // of MaxTotal
 }
 
-// Collect takes a dump of the node it runs on, as root. What can't be taken is a
+// Collect takes a dump of the node whose network namespace the calling thread is
+// in, as root. What can't be taken is a
 // gap of the archive with its reason; an error means that there is no dump.
 func Collect(ctx context.Context, o Options) (*dump.Archive, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("taking a dump: reading rules, routes and connections needs root")
 	}
-	o = o.withDefaults()
+	here, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return nil, fmt.Errorf("taking a dump: opening the network namespace: %w", err)
+	}
+	defer here.Close()
+	return collect(ctx, o.withDefaults(), here, programFolders())
+}
+
+func collect(ctx context.Context, o Options, here *os.File, folders []string) (*dump.Archive, error) {
 	c := &collector{
-		Options: o, kernel: readKernel(), left: o.MaxTotal,
+		Options: o, kernel: readKernel(), folders: folders, here: here, left: o.MaxTotal,
 		archive: &dump.Archive{Header: dump.Header{Taken: time.Now().UTC().Truncate(time.Second), Tool: o.Tool}},
 	}
 	if o.Only != "" {
@@ -65,7 +76,7 @@ func (c *collector) only(ctx context.Context) {
 	default:
 		kinds = podKinds()
 	}
-	c.space(c.Only, -1).take(ctx, kinds)
+	c.space(c.Only, int(c.here.Fd())).take(ctx, kinds)
 	if c.Only == dump.HostSpace {
 		c.workloads(ctx)
 	}
@@ -74,7 +85,7 @@ func (c *collector) only(ctx context.Context) {
 
 // node takes the node's namespace, its ztunnel's and its pods'.
 func (c *collector) node(ctx context.Context) {
-	host := c.space(dump.HostSpace, -1)
+	host := c.space(dump.HostSpace, int(c.here.Fd()))
 	host.take(ctx, hostKinds())
 	known := c.workloads(ctx)
 	c.archive.Header.Node = cmp.Or(c.Node, c.archive.Header.Node, hostname())

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // searchPath is where programs are looked for beside PATH: a user's PATH often
@@ -32,26 +33,25 @@ type limits struct {
 // not let all of it through.
 type output struct{ text, cut string }
 
-// program finds a program of one of the names.
-func program(names ...string) (path string, err error) {
-	for _, name := range names {
-		if path, err := exec.LookPath(name); err == nil {
+// programFolders are the folders of PATH and searchPath.
+func programFolders() []string {
+	return append(filepath.SplitList(os.Getenv("PATH")), searchPath[:]...)
+}
+
+func (c *collector) program(name string) (path string, err error) {
+	for _, dir := range c.folders {
+		path := filepath.Join(dir, name)
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
 			return path, nil
 		}
-		for _, dir := range searchPath {
-			path := filepath.Join(dir, name)
-			if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
-				return path, nil
-			}
-		}
 	}
-	return "", fmt.Errorf("%s: %w", names[0], errMissing)
+	return "", fmt.Errorf("%s: %w", name, errMissing)
 }
 
 // run runs a program in the network namespace of the calling thread, which must
 // be locked, and keeps what it prints within the limits.
-func run(ctx context.Context, l limits, name string, args ...string) (output, error) {
-	path, err := program(name)
+func (c *collector) run(ctx context.Context, l limits, name string, args ...string) (output, error) {
+	path, err := c.program(name)
 	if err != nil {
 		return output{}, err
 	}
@@ -59,6 +59,7 @@ func run(ctx context.Context, l limits, name string, args ...string) (output, er
 	defer stop()
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "NO_COLOR=1")
+	cmd.WaitDelay = time.Second // for the same on the standard error
 	var stderr head
 	cmd.Stderr = &stderr
 	pipe, err := cmd.StdoutPipe()
@@ -68,7 +69,11 @@ func run(ctx context.Context, l limits, name string, args ...string) (output, er
 	if err := cmd.Start(); err != nil {
 		return output{}, fmt.Errorf("running %s: %w", name, err)
 	}
+	// Where the program is killed, one that it started may hold the pipe open.
+	closed := context.AfterFunc(ctx, func() { pipe.Close() })
 	text, full, readErr := keep(pipe, l)
+	closed()
+	timeout := errors.Is(ctx.Err(), context.DeadlineExceeded)
 	if full {
 		stop() // nobody reads on
 	}
@@ -76,7 +81,7 @@ func run(ctx context.Context, l limits, name string, args ...string) (output, er
 	switch {
 	case full:
 		return output{text: text, cut: l.String()}, nil
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+	case timeout:
 		return output{}, fmt.Errorf("%s did not end in time", name)
 	case waitErr != nil:
 		return output{}, fmt.Errorf("%s: %w%s", name, waitErr, stderr.said())

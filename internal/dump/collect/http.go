@@ -60,7 +60,7 @@ func (c *collector) askNode(ctx context.Context) (*dump.Workloads, error) {
 	defer cancel()
 	url := "http://" + c.NodeAddr + dump.WorkloadsPath
 	var known dump.Workloads
-	err := c.space(dump.HostSpace, -1).inside(func() error {
+	err := c.space(dump.HostSpace, int(c.here.Fd())).inside(func() error {
 		body, more, err := get(ctx, url, min(c.MaxFile, max(c.left, 0)))
 		if errors.Is(err, unix.ECONNREFUSED) {
 			return fmt.Errorf("no node controller listens at %s", c.NodeAddr)

@@ -19,7 +19,7 @@ import (
 type space struct {
 	*collector
 	name string
-	fd   int // of the namespace; -1 is the caller's
+	fd   int // of the namespace
 }
 
 // take runs on a thread inside the namespace.
@@ -38,10 +38,8 @@ func (s *space) take(ctx context.Context, kinds []dump.Kind) {
 // inside calls fn on a thread of its own, in the namespace.
 func (s *space) inside(fn func() error) error {
 	return osthread.Throwaway(func() error {
-		if s.fd >= 0 {
-			if err := unix.Setns(s.fd, unix.CLONE_NEWNET); err != nil {
-				return fmt.Errorf("entering its network namespace: %w", err)
-			}
+		if err := unix.Setns(s.fd, unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("entering its network namespace: %w", err)
 		}
 		return fn()
 	})
@@ -80,22 +78,22 @@ func (s *space) read(ctx context.Context, kind dump.Kind) (output, error) {
 		if !s.kernel.has(partTables) {
 			return output{}, nil
 		}
-		return run(ctx, l, "nft", "list", "ruleset")
+		return s.run(ctx, l, "nft", "list", "ruleset")
 	case dump.KindRules:
-		return run(ctx, l, "ip", "-4", "rule", "show")
+		return s.run(ctx, l, "ip", "-4", "rule", "show")
 	case dump.KindRoutes:
-		return run(ctx, l, "ip", "-4", "route", "show", "table", "all")
+		return s.run(ctx, l, "ip", "-4", "route", "show", "table", "all")
 	case dump.KindLinks:
-		return run(ctx, l, "ip", "-d", "addr", "show")
+		return s.run(ctx, l, "ip", "-d", "addr", "show")
 	case dump.KindSets:
 		if !s.kernel.has(partSets) {
 			return output{}, nil
 		}
-		return run(ctx, l, "ipset", "save")
+		return s.run(ctx, l, "ipset", "save")
 	case dump.KindConns:
 		return s.conns(ctx, l)
 	case dump.KindSysctls:
-		return sysctls()
+		return sysctls(l)
 	case dump.KindConfigDump:
 		return s.configDump(ctx, l)
 	}
@@ -105,11 +103,11 @@ func (s *space) read(ctx context.Context, kind dump.Kind) (output, error) {
 // iptables runs the save program of one variant, or the one without a variant in
 // its name where its version says that it is that one.
 func (s *space) iptables(ctx context.Context, l limits, variant, name string) (output, error) {
-	out, err := run(ctx, l, name, "-c")
+	out, err := s.run(ctx, l, name, "-c")
 	if !errors.Is(err, errMissing) {
 		return out, err
 	}
-	version, versionErr := run(ctx, limits{bytes: 1 << 10}, "iptables-save", "--version")
+	version, versionErr := s.run(ctx, limits{bytes: 1 << 10}, "iptables-save", "--version")
 	if versionErr != nil {
 		return output{}, err
 	}
@@ -120,7 +118,7 @@ func (s *space) iptables(ctx context.Context, l limits, variant, name string) (o
 	if is != variant {
 		return output{}, err
 	}
-	return run(ctx, l, "iptables-save", "-c")
+	return s.run(ctx, l, "iptables-save", "-c")
 }
 
 // hasLegacyTables tells whether the legacy variant has a table in the thread's
@@ -140,5 +138,5 @@ func (s *space) conns(ctx context.Context, l limits) (output, error) {
 		return output{}, fmt.Errorf("the kernel's module %s is not loaded, and asking would load it", partListing.module)
 	}
 	l.lines = s.MaxConns
-	return run(ctx, l, "conntrack", "-L", "-f", "ipv4")
+	return s.run(ctx, l, "conntrack", "-L", "-f", "ipv4")
 }

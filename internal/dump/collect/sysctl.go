@@ -47,7 +47,7 @@ var (
 
 // sysctls reads the values in the thread's namespace. A key that the kernel does
 // not have is left out.
-func sysctls() (output, error) {
+func sysctls(l limits) (output, error) {
 	const root = "/proc/sys/"
 	keys := slices.Clone(sysctlKeys[:])
 	devices, err := os.ReadDir(root + "net/ipv4/conf")
@@ -80,7 +80,11 @@ func sysctls() (output, error) {
 			fmt.Fprintf(&b, "%s = %s\n", dotted(key), strings.TrimRight(line, "\n"))
 		}
 	}
-	return output{text: b.String()}, nil
+	text, full, err := keep(strings.NewReader(b.String()), l)
+	if full {
+		return output{text: text, cut: l.String()}, nil
+	}
+	return output{text: text}, err
 }
 
 // dotted is a key as sysctl writes it: dots for slashes, and slashes for the dots
