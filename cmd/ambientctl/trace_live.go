@@ -75,7 +75,11 @@ func (o *traceLive) run(ctx context.Context, s streams, q story.Query, command [
 	if err != nil || !o.compare {
 		return st, err
 	}
-	differences := r.Differences()
+	offline, err := r.Offline()
+	if err != nil {
+		return st, err
+	}
+	differences := append(r.Differences(), live.CompareStories(offline, st)...)
 	for _, d := range differences {
 		fmt.Fprintln(s.err, d)
 	}

@@ -5,7 +5,6 @@ package live
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/ambient22/ambient22/internal/trace"
 )
@@ -92,10 +91,7 @@ func matched(w *trace.Walk) []string {
 		}
 		line := "a rule that the dump does not have"
 		if st.Rule != nil {
-			line = st.Rule.String()
-			if _, counted, ok := strings.Cut(line, "] "); ok && line[0] == '[' {
-				line = counted
-			}
+			line = uncounted(st.Rule.String())
 		}
 		text := fmt.Sprintf("%s %s %s, mark %#x → %#x", hookNames[st.Hook], st.Table, line, st.Mark, st.MarkAfter)
 		if tracked(w) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ambient22/ambient22/internal/trace/story"
 )
@@ -24,6 +25,9 @@ func (r *Recording) timeline() []story.Moment {
 		if !g.Arrived.IsZero() {
 			moment(story.Moment{At: g.Arrived, Text: what + " comes in by " + g.In})
 		}
+		if c := g.Conn; c != nil {
+			moment(story.Moment{At: g.through(), Heard: true, Text: c.describe()})
+		}
 		if !g.Left.IsZero() {
 			f := g.final()
 			text := what
@@ -32,12 +36,21 @@ func (r *Recording) timeline() []story.Moment {
 			}
 			moment(story.Moment{At: g.Left, Text: text + " leaves by " + t.seen.Out})
 		}
-		if c := g.Conn; c != nil {
-			moment(story.Moment{At: g.connAt, Heard: true, Text: c.describe()})
-		}
 	}
 	slices.SortStableFunc(all, func(a, b story.Moment) int { return a.At.Compare(b.At) })
 	return all
+}
+
+// through is when the packet was through the namespace, and connection tracking noted
+// it: as near as the kernel's times tell.
+func (p *Passage) through() time.Time {
+	switch {
+	case !p.Left.IsZero():
+		return p.Left
+	case !p.Arrived.IsZero():
+		return p.Arrived
+	}
+	return p.connAt
 }
 
 // describe is the packet in one line, with what it carries.

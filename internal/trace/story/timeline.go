@@ -13,8 +13,8 @@ type Moment struct {
 	Node string    `json:"node"`
 	// Space is "host", "ztunnel" or "NAMESPACE/NAME" of a pod.
 	Space string `json:"space"`
-	// Heard tells that At is when the tracer heard of it, which is a little later;
-	// without, the kernel itself noted the time.
+	// Heard tells that the kernel noted no time for it, and At is that of the packet
+	// it is about.
 	Heard bool   `json:"heard,omitempty"`
 	Text  string `json:"text"`
 }
@@ -28,7 +28,7 @@ func (p *printer) timeline(moments []Moment) {
 	for _, m := range moments {
 		sign := "+"
 		if m.Heard {
-			sign = "≤"
+			sign = "~"
 		}
 		after := float64(m.At.Sub(moments[0].At).Microseconds()) / 1000
 		p.printf("   %s%9.3f ms  %s %s: %s\n", sign, after, short(m.Node), m.Space, fmt.Sprint(m.Text))
