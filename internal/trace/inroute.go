@@ -16,9 +16,9 @@ func (r *run) routeInput() (local bool) {
 	case isBroadcast(h.dst) || h.src == 0 && h.dst == 0:
 		return r.broadcastInput()
 	case isZeronet(h.src):
-		return r.martian("the source is in 0.0.0.0/8")
+		return r.martian("the source is 0.0.0.0")
 	case isZeronet(h.dst):
-		return r.martian("the destination is in 0.0.0.0/8")
+		return r.martian("the destination is 0.0.0.0")
 	case isLoopback(h.dst) && !localnet.on():
 		return r.martian("the destination is in 127.0.0.0/8, and route_localnet is off")
 	case isLoopback(h.src) && !isLoopback(h.dst) && !localnet.on():
