@@ -66,13 +66,11 @@ func essence(l *story.Leg) []string {
 	for i := range l.Stops {
 		s := &l.Stops[i]
 		switch s.Kind {
-		case "hook", "policy", "filter":
+		case "hook", "policy", "filter", "conntrack":
 			continue // who is asked, not what happens
-		case "conntrack":
-		default:
-			if !s.Matched {
-				continue
-			}
+		}
+		if !s.Matched {
+			continue
 		}
 		place := strings.Join([]string{s.Place.Node, s.Place.Space, s.Place.Hook, s.Place.Table, s.Place.Chain}, " ")
 		text := fmt.Sprintf("%s: %s %s, mark %s → %s", place, s.Kind, uncounted(s.Line), s.Mark, after(s.Mark, s.MarkAfter))

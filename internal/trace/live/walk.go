@@ -96,11 +96,8 @@ func (s *telling) item(i int) {
 
 // enter is the beginning of a hook.
 func (s *telling) enter(it *Item) {
-	switch {
-	case s.begun && s.hook == trace.Prerouting && !s.back:
+	if s.begun && s.hook == trace.Prerouting && !s.back {
 		s.route(s.p.In)
-	case s.begun && s.hook == trace.Output && (s.mark != s.routed.mark || s.header.Dst.Addr() != s.routed.dst.Addr()):
-		s.route("") // what mangle and nat change in OUTPUT is routed anew
 	}
 	s.hook, s.begun, s.table = it.Hook, true, ""
 }
@@ -114,6 +111,9 @@ func (s *telling) observe(o *Observation) {
 		s.plain(trace.Step{Kind: trace.StepNAT, Table: "nat", Note: natNote(&was, &s.header)})
 	}
 	s.mark = o.Mark
+	if s.hook == trace.Output && (s.mark != s.routed.mark || s.header.Dst.Addr() != s.routed.dst.Addr()) {
+		s.route("") // what mangle and nat change in OUTPUT is routed anew
+	}
 	if !o.Tracked {
 		return
 	}
