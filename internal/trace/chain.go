@@ -131,6 +131,8 @@ func (r *run) foresee(st *Step, ru *rule) {
 func (r *run) act(ru *rule) (leaves bool) {
 	switch ru.act {
 	case actNone:
+	case actReserved:
+		r.doubt("what this rule does beside is not followed: " + ru.src.String())
 	case actAccept:
 		return true
 	case actDrop:

@@ -38,6 +38,7 @@ const (
 	condSourceRange
 	condDestRange
 	condPhysDev
+	condReverse // rpfilter
 	condAssumed // always holds, with a reservation
 	condNever
 	condUnknown
@@ -135,6 +136,8 @@ func (r *run) matchesRare(c *cond) answer {
 		holds = c.a <= h.dst && h.dst <= c.b
 	case condPhysDev:
 		return r.matchesPhysDev(c)
+	case condReverse:
+		holds = r.reverseFits(c.a)
 	case condAssumed:
 		return yes
 	case condNever:

@@ -102,9 +102,36 @@ func (k *compiler) compileRare(at int, m iptsave.Match) {
 			return
 		}
 		k.cond(cond{kind: condUnknown, match: m}, at)
+	case iptsave.Opaque:
+		k.opaque(m, at)
 	default:
 		k.cond(cond{kind: condUnknown, match: m}, at)
 	}
+}
+
+// opaque finds those that the parser keeps word by word and that can be asked.
+func (k *compiler) opaque(m iptsave.Opaque, at int) {
+	if m.Module != "rpfilter" {
+		k.cond(cond{kind: condUnknown, match: m}, at)
+		return
+	}
+	c := cond{kind: condReverse, match: m}
+	for _, word := range m.Words {
+		switch word {
+		case "-m", "rpfilter":
+		case "--loose":
+			c.a |= reverseLoose
+		case "--validmark":
+			c.a |= reverseMark
+		case "--accept-local":
+			c.a |= reverseLocal
+		case "--invert":
+			c.not = true
+		default:
+			c.kind = condUnknown
+		}
+	}
+	k.cond(c, at)
 }
 
 func (k *compiler) cond(c cond, at int) {

@@ -117,9 +117,7 @@ func (r *run) matchesPhysDev(c *cond) answer {
 // nth is a counter in the kernel that begins with the rule. How far it has got is
 // not in a dump, so it begins with the walk's Conns.
 func (r *run) nth(c *cond) bool {
-	if r.w.Doubt == nil || len(r.w.Doubt) < maxDoubts {
-		r.doubt("how far an nth counter has got is not in a dump; it begins with the first packet followed")
-	}
+	r.doubt("how far an nth counter has got is not in a dump; it begins with the first packet followed")
 	n := r.c.nth[c]
 	r.counted = append(r.counted, c)
 	for _, earlier := range r.counted[:len(r.counted)-1] {

@@ -95,6 +95,10 @@ func TestChains(t *testing.T) {
 		"a broadcast address type":             {"filter", "-A FORWARD -m addrtype --src-type UNICAST --dst-type UNICAST -j DROP\n", "verdict=dropped"},
 		"a local address type":                 {"filter", "-A FORWARD -m addrtype ! --dst-type LOCAL -j DROP\n", "verdict=dropped"},
 		"bridge's ports are not involved":      {"filter", "-A FORWARD -m physdev --physdev-is-bridged -j ACCEPT\n-A FORWARD -m physdev ! --physdev-is-bridged -j DROP\n", "verdict=dropped"},
+		"the way back is another device":       {"raw", "-A PREROUTING -m rpfilter --invert -j DROP\n", "verdict=sent doubts=0"},
+		"the way back is this device":          {"raw", "-A PREROUTING -m rpfilter --validmark -j DROP\n", "verdict=dropped doubts=0"},
+		"DSCP does not matter":                 {"mangle", "-A PREROUTING -j DSCP --set-dscp 0x01\n", "verdict=sent doubts=0"},
+		"a copy is sent elsewhere":             {"mangle", "-A PREROUTING -j TEE --gateway 10.1.0.9\n", "verdict=sent doubts=1"},
 		"nth, the first":                       {"filter", "-A FORWARD -m statistic --mode nth --every 2 --packet 0 -j DROP\n", "verdict=dropped doubts=1"},
 		"nth, the second":                      {"filter", "-A FORWARD -m statistic --mode nth --every 2 --packet 1 -j DROP\n", "verdict=sent doubts=1"},
 	} {

@@ -17,9 +17,20 @@ func (r *run) checkDevice() {
 	switch {
 	case d == nil && len(r.s.ns.Links) > 0:
 		r.doubt("the device " + r.h.in + " is not in the dump")
-	case d != nil && !d.up:
+	case d == nil:
+	case !d.up:
 		r.note(StepFilter, "the device is down")
 		r.end(Dropped)
+	case d.link != nil && d.link.Master != "":
+		r.checkMaster(d.link.Master)
+	}
+}
+
+// checkMaster tells of devices that belong to another: a bridge's port gives its
+// packets to the bridge, and a VRF has tables of its own.
+func (r *run) checkMaster(name string) {
+	if m := r.s.devices[name]; m != nil && m.link != nil && (m.link.Kind == "bridge" || m.link.Kind == "vrf") {
+		r.doubt(r.h.in + " belongs to the " + m.link.Kind + " " + name + ", which is not followed")
 	}
 }
 
@@ -56,9 +67,15 @@ func (r *run) forward() {
 		r.end(Dropped)
 		return
 	}
-	if r.runHook(Forward, r.out) {
-		r.leave()
+	if !r.runHook(Forward, r.out) {
+		return
 	}
+	if r.isLoopback(r.out) {
+		r.note(StepFilter, "the route leads through lo: the packet circles until its TTL is used up")
+		r.end(Dropped)
+		return
+	}
+	r.leave()
 }
 
 // leave passes POSTROUTING and hands the packet to its device.

@@ -27,6 +27,7 @@ const (
 	actNAT
 	actReject
 	actNoTrack
+	actReserved // goes on; what it does beside is not followed
 	actUnknown
 )
 
@@ -119,7 +120,9 @@ func (k *compiler) compileChain(chains map[string]*chain, c *chain, rules []*ipt
 
 func (k *compiler) compileTarget(chains map[string]*chain, c *chain, ru *rule, t iptsave.Target) {
 	switch t := t.(type) {
-	case nil, iptsave.Log, iptsave.Pass:
+	case nil, iptsave.Log:
+	case iptsave.Pass:
+		k.compilePass(ru, t.Name)
 	case iptsave.Verdict:
 		ru.act = map[string]action{"ACCEPT": actAccept, "DROP": actDrop, "RETURN": actReturn}[t.Name]
 		if ru.act == actNone {
@@ -156,6 +159,24 @@ func (k *compiler) compileTarget(chains map[string]*chain, c *chain, ru *rule, t
 		case strings.Contains(strings.Join(t.Rest, " "), "--zone"):
 			ru.act = actUnknown
 		}
+	case iptsave.OpaqueTarget:
+		k.compilePass(ru, t.Name)
+	default:
+		ru.act = actUnknown
+	}
+}
+
+// compilePass sorts out targets that mostly let the packet go on as it is.
+func (k *compiler) compilePass(ru *rule, name string) {
+	switch name {
+	case "DSCP", "TOS":
+		if k.space.usesTOS {
+			ru.act = actUnknown
+		}
+	case "SET", "TEE":
+		ru.act = actReserved
+	case "TCPMSS", "CHECKSUM", "TRACE", "TTL", "ECN", "TCPOPTSTRIP", "CLASSIFY", "AUDIT",
+		"SECMARK", "CONNSECMARK", "LED", "RATEEST", "IDLETIMER", "HL":
 	default:
 		ru.act = actUnknown
 	}

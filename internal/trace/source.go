@@ -114,3 +114,34 @@ func lastResort(rp int) string {
 	}
 	return ""
 }
+
+// What -m rpfilter asks for, in a cond's a.
+const (
+	reverseLoose uint32 = 1 << iota
+	reverseMark
+	reverseLocal
+)
+
+// reverseFits is -m rpfilter: the way back to the source is the device that the
+// packet came in by.
+func (r *run) reverseFits(options uint32) bool {
+	h := &r.h
+	if r.isLoopback(h.in) || h.src == 0 && isBroadcast(h.dst) {
+		return true
+	}
+	fl := flow{src: h.dst, dst: h.src, tos: h.tos, iif: loopback, uidKnown: true, anyLink: true}
+	if isMulticast(h.dst) || isBroadcast(h.dst) {
+		fl.src = 0
+	}
+	if options&reverseMark != 0 {
+		fl.mark = h.mark
+	}
+	res := r.lookup(&fl, false)
+	if res.kind != foundRoute {
+		return false
+	}
+	if typ := res.route.typ; typ != typeUnicast && (typ != typeLocal || options&reverseLocal == 0) {
+		return false
+	}
+	return res.route.usesDev(h.in) || options&reverseLoose != 0
+}

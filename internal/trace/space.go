@@ -28,6 +28,7 @@ type Space struct {
 	order    []*device // by index
 	locals   map[uint32]string
 	tcpLoose bool
+	usesTOS  bool // an ip rule or a route asks for it
 	// customLocals and customRules make the kernel check sources by the routes.
 	customLocals, customRules bool
 	doubts                    []string // of every walk
@@ -57,6 +58,7 @@ func Compile(ns *dump.Netns, opts ...Option) (*Space, error) {
 		s.tcpLoose = n != 0
 	}
 	s.gaps()
+	s.others()
 	return s, nil
 }
 
@@ -87,7 +89,11 @@ func (s *Space) compileRoutes() {
 	s.ipRules = compileIPRules(rules, s.fibs)
 	s.merged = isDefault(rules)
 	s.customRules = !s.merged
+	for _, r := range rules {
+		s.usesTOS = s.usesTOS || r.TOS != 0
+	}
 	for _, r := range routes {
+		s.usesTOS = s.usesTOS || r.TOS != 0
 		// The kernel remembers that somebody else than itself made a local route.
 		if r.Type == "local" && r.Proto != "kernel" && r.Line != 0 {
 			s.customLocals = true
@@ -111,6 +117,17 @@ func (s *Space) gaps() {
 		if save != nil && len(save.Omits) > 0 {
 			s.doubts = append(s.doubts, fmt.Sprintf("the listing of rules leaves something out (line %d)", save.Omits[0]))
 		}
+	}
+}
+
+// others are what passes the rules by: it is told wherever it could matter.
+func (s *Space) others() {
+	if s.devices["kube-ipvs0"] != nil {
+		const text = "IPVS takes packets for services here (kube-ipvs0); that is not followed"
+		s.foreign[Input], s.foreign[Output] = append(s.foreign[Input], text), append(s.foreign[Output], text)
+	}
+	if s.devices["cilium_host"] != nil {
+		s.doubts = append(s.doubts, "Cilium's programs on the devices are not followed")
 	}
 }
 
