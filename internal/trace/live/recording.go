@@ -26,6 +26,7 @@ type Recording struct {
 	// pooled tells that the connection that is told was there before: its first
 	// packet was not seen, others stand for it.
 	pooled bool
+	lossy  bool // the kernel had more to tell than was heard
 	doubts []string
 	told   []*told
 }
@@ -48,7 +49,7 @@ type told struct {
 
 // recording is what the session heard, put together.
 func (s *session) recording(m *story.Mesh) *Recording {
-	r := &Recording{mesh: m, query: s.o.Query, port: s.o.TunnelPort, doubts: s.doubts}
+	r := &Recording{mesh: m, query: s.o.Query, port: s.o.TunnelPort, doubts: s.doubts, lossy: s.lost || s.events > maxEvents}
 	if s.events > maxEvents {
 		r.doubts = append(r.doubts, fmt.Sprintf("The kernel told of more than %d things; the rest is left out.", maxEvents))
 	}
@@ -144,14 +145,14 @@ func (s *recorded) first(after time.Time, fits func(*Passage) bool) *Passage {
 }
 
 // Walk is story.Kernel's.
-func (r *Recording) Walk(w story.Where, p trace.Packet, predicted, seen *trace.Walk) bool {
+func (r *Recording) Walk(w story.Where, p trace.Packet, predicted, seen *trace.Walk) story.Sight {
 	s := r.at(w)
 	if s == nil {
-		return false
+		return story.Unwatched
 	}
 	g := s.first(time.Time{}, func(g *Passage) bool { return r.is(g, p) })
 	if g == nil {
-		return false
+		return r.missed(p)
 	}
 	s.tellAll(g, seen)
 	if r.pooled {
@@ -162,7 +163,20 @@ func (r *Recording) Walk(w story.Where, p trace.Packet, predicted, seen *trace.W
 	if seen.Verdict == trace.Sent && !r.tunnels(p) {
 		r.inner = g.final()
 	}
-	return true
+	return story.Seen
+}
+
+// missed is the word on a packet that was not seen. Only so many packets that open no
+// connection are traced: that one of them was not, says nothing.
+func (r *Recording) missed(p trace.Packet) story.Sight {
+	opens := p.TCPFlags&flagSYN != 0
+	if r.tunnels(p) {
+		opens = r.inner.Flags&flagSYN != 0
+	}
+	if r.lossy || r.pooled || p.Protocol == protoTCP && !opens || r.tunnels(p) && r.inner.Protocol == protoTCP && !opens {
+		return story.Unwatched
+	}
+	return story.Missed
 }
 
 func (r *Recording) tunnels(p trace.Packet) bool {

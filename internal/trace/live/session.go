@@ -64,6 +64,7 @@ type session struct {
 	callErr  error
 	doubts   []string
 	finished bool
+	lost     bool // events
 }
 
 // traced is one namespace of a session.
@@ -302,7 +303,7 @@ func (s *session) close() error {
 		err := t.watcher.Close()
 		if errors.Is(err, errLost) {
 			s.doubts = append(s.doubts, fmt.Sprintf("%v: some steps may be missing.", err))
-			err = nil
+			s.lost, err = true, nil
 		}
 		errs = append(errs, err)
 	}

@@ -129,7 +129,9 @@ func (t *traveller) travel(o origin, p trace.Packet) arrival {
 		} else {
 			sp.Receive(p, t.table(sp), &w)
 		}
-		w = t.observed(sp, p, w)
+		if !t.observe(sp, p, &w) {
+			return t.unseen(sp, p)
+		}
 		t.note(sp, in, &w)
 		for _, d := range w.Doubt {
 			t.doubt(fmt.Sprintf("%s: %s", sp.label(), d))

@@ -18,10 +18,20 @@ type Kernel interface {
 	// Tunnel is a tunnel's packet with the source port that the kernel gave it; other
 	// packets stay as they are.
 	Tunnel(at Where, p trace.Packet) trace.Packet
-	// Walk fills seen with the packet's way through the namespace; false says that
-	// it was not seen there. predicted is the way that the dump says.
-	Walk(at Where, p trace.Packet, predicted, seen *trace.Walk) bool
+	// Walk fills seen with the packet's way through the namespace. predicted is the
+	// way that the dump says.
+	Walk(at Where, p trace.Packet, predicted, seen *trace.Walk) Sight
 }
+
+// Sight is whether a kernel saw a packet.
+type Sight uint8
+
+// The sights.
+const (
+	Unwatched Sight = iota // nobody looked: the dump tells
+	Missed                 // it was looked for, and did not come
+	Seen
+)
 
 // Where is a network namespace of a story.
 type Where struct {
@@ -47,15 +57,28 @@ func (t *traveller) tunnelAsSeen(sp *space, p trace.Packet) trace.Packet {
 	return t.kernel.Tunnel(sp.where(), p)
 }
 
-// observed is a walk as the kernel saw it, or the predicted one.
-func (t *traveller) observed(sp *space, p trace.Packet, predicted trace.Walk) trace.Walk {
+// observe puts what the kernel saw in the place of a predicted walk. It gives false for
+// a packet that did not come.
+func (t *traveller) observe(sp *space, p trace.Packet, w *trace.Walk) bool {
 	if t.kernel == nil {
-		return predicted
+		return true
 	}
 	seen := trace.Walk{Record: true}
-	if t.kernel.Walk(sp.where(), p, &predicted, &seen) {
-		return seen
+	switch t.kernel.Walk(sp.where(), p, w, &seen) {
+	case Seen:
+		*w = seen
+	case Missed:
+		return false
+	default:
+		t.doubt(fmt.Sprintf("Nobody looked for %s in the %s: its way there is what the dump says.", packetText(p), sp.label()))
 	}
-	t.doubt(fmt.Sprintf("%s was not seen in the %s: its way there is what the dump says.", packetText(p), sp.label()))
-	return predicted
+	return true
+}
+
+// unseen is the end of a packet that did not come where it should.
+func (t *traveller) unseen(sp *space, p trace.Packet) arrival {
+	a := arrival{fate: lost, space: sp, packet: p, entered: p, device: p.In}
+	a.reason = fmt.Sprintf("It was not seen in the %s.", sp.label())
+	t.stop(Stop{Place: sp.place(), Kind: "verdict", Matched: true, Decisive: true, Text: a.reason})
+	return a
 }
