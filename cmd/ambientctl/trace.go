@@ -3,14 +3,17 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ambient22/ambient22/internal/dump"
 	"github.com/ambient22/ambient22/internal/dump/collect"
+	"github.com/ambient22/ambient22/internal/trace/page"
 	"github.com/ambient22/ambient22/internal/trace/story"
 )
 
@@ -20,6 +23,7 @@ type traceFlags struct {
 	live   traceLive
 	all    bool
 	asJSON bool
+	html   string
 	colour string
 }
 
@@ -54,6 +58,7 @@ The exit code is 0 if there is a story, whatever becomes of the packet, and 1 fo
 	f.BoolVar(&o.ExplainMiss, "explain-miss", false, "say why the packet is not captured")
 	f.BoolVar(&o.all, "all", false, "show every rule and route that was looked at, and why it was not for the packet")
 	f.BoolVar(&o.asJSON, "json", false, "print the story as JSON")
+	f.StringVar(&o.html, "html", "", "write the story as a page to this file (- is the standard output)")
 	f.StringVar(&o.colour, "color", "auto", "auto (on a terminal), always or never")
 	o.live.register(f)
 	return c
@@ -85,6 +90,8 @@ func (o *traceFlags) check() error {
 		return errors.New("--from is missing: say who sends, for example --from sleep")
 	case o.To == "":
 		return errors.New("--to is missing: say where to, for example --to productpage:9080")
+	case o.asJSON && o.html == "-":
+		return errors.New("--json and --html - both want the standard output")
 	}
 	return nil
 }
@@ -140,6 +147,11 @@ func distinct(nodes []*dump.Node) error {
 }
 
 func (o *traceFlags) print(s streams, st *story.Story) error {
+	if o.html != "" {
+		if err := o.writePage(s, st); err != nil || o.html == "-" {
+			return err
+		}
+	}
 	if o.asJSON {
 		return printJSON(s, st)
 	}
@@ -148,4 +160,20 @@ func (o *traceFlags) print(s streams, st *story.Story) error {
 		return err
 	}
 	return st.Print(s.out, story.TextOptions{All: o.all, Colour: colour})
+}
+
+// writePage writes the story as a page.
+func (o *traceFlags) writePage(s streams, st *story.Story) error {
+	if o.html == "-" {
+		return page.Trace(s.out, st)
+	}
+	var text bytes.Buffer
+	if err := page.Trace(&text, st); err != nil {
+		return fmt.Errorf("--html: %w", err)
+	}
+	if err := os.WriteFile(o.html, text.Bytes(), 0o644); err != nil {
+		return fmt.Errorf("--html: %w", err)
+	}
+	fmt.Fprintln(s.err, "the page is in", o.html)
+	return nil
 }

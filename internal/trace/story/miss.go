@@ -360,6 +360,8 @@ func (t *teller) missByRouting(c *connection) *Miss {
 			return &Miss{Sentence: "It is marked 0x100 and ip rule 101 matches, but table 101 has no route for it (default via 192.168.127.2 dev istioout is missing), so the search goes on below.", Stop: s.stop, Remedy: remedyRepair}
 		case s.Kind == trace.StepRoute && s.Route != nil && ours && strings.HasPrefix(s.Route.Dev, outDevice):
 			return &Miss{Sentence: fmt.Sprintf("It is marked 0x100 and table 101 leads it to %s, but goes no further. %s", s.Route.Dev, t.deviceTrouble(host, s.Route.Dev, c)), Stop: s.stop, Remedy: remedyRepair}
+		case s.Kind == trace.StepRoute && s.Route != nil && ours && s.Route.Dst.IsSingleIP() && s.Route.Dst.Addr() == host.node.ztunnelIP():
+			return &Miss{Sentence: "It is for the ztunnel's own pod. Table 101 has a route of its own to that address, past the tunnel.", Stop: s.stop, Remedy: remedyByDesign}
 		case s.Kind == trace.StepRoute && s.Route != nil && ours:
 			return &Miss{Sentence: fmt.Sprintf("Table 101 leads it to %s and not to %s: %s.", firstOf(s.Route.Dev, s.Route.Type), outDevice, strings.TrimSpace(s.Route.String())), Stop: s.stop, Remedy: remedyRepair}
 		case s.Kind == trace.StepRoute && s.Route != nil:

@@ -26,6 +26,9 @@ func (t *teller) missLater(first *connection) *Miss {
 	case t.broken() != nil:
 		c := t.broken()
 		m.Sentence = "It was captured, but does not get through. " + capital(c.broken)
+		if c != first && first.proxy != nil && first.proxy.Up.Tunnel == nil {
+			m.Sentence = t.untunnelled(first).Sentence + " Then: " + lower(c.broken)
+		}
 		m.Stop, m.Remedy = t.brokenStop(c), remedyFor(c)
 		return m
 	case first.proxy != nil && first.proxy.Up != nil && first.proxy.Up.Tunnel == nil:

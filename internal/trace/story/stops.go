@@ -59,6 +59,8 @@ func firstLine(l *iproute.Link) string {
 func tunnelLine(l *iproute.Link) string {
 	for line := range strings.Lines(l.String()) {
 		if line = strings.TrimSpace(line); strings.HasPrefix(line, l.Kind+" ") {
+			// What every device has says nothing about the tunnel.
+			line, _, _ = strings.Cut(line, " numtxqueues ")
 			return line
 		}
 	}
@@ -129,7 +131,8 @@ func (t *traveller) asStop(sp *space, in string, steps []trace.Step, i int) Stop
 		s.Place.Hook, s.Place.Table = "", "routing"
 	case trace.StepSocket:
 		s.Kind, s.Matched, s.Decisive = "socket", true, true
-		s.Text, s.Why = sentence(capital(st.Why())), ""
+		text, _, _ := strings.Cut(st.Why(), ", mark ")
+		s.Text, s.Why = sentence(capital(text)), ""
 	case trace.StepOut:
 		s.Kind, s.Matched = "device", true
 		s.Place.Device = st.Out
@@ -180,7 +183,7 @@ func ipRuleStop(s *Stop, sp *space, steps []trace.Step, i int) {
 	if st.IPRule == nil {
 		return
 	}
-	s.Line, s.File, s.LineNo = st.IPRule.String(), sp.file[dump.KindRules], st.IPRule.Line
+	s.Line, s.File, s.LineNo = strings.Join(strings.Fields(st.IPRule.String()), " "), sp.file[dump.KindRules], st.IPRule.Line
 	if !st.Matched {
 		s.Text, s.Why = sentence("Not for this packet: "+st.Why()), ""
 		return
