@@ -121,11 +121,18 @@ func (r *run) trackState() TrackState {
 	return New
 }
 
-// confirm makes a new connection last: its first packet has passed all hooks.
+// confirm makes a new connection last: its first packet has passed all hooks. One
+// whose answers another connection has already is dropped at the last moment.
 func (r *run) confirm() {
-	if r.tracked && r.entry == nil {
-		r.ct.confirmed = true
+	if !r.tracked || r.entry != nil || r.ct.confirmed {
+		return
 	}
+	if n := r.c.byTuple[r.ct.reply]; n != nil && n != r.closed {
+		r.note(StepTrack, "another connection has the same answers, and no other port is left: the packet is dropped")
+		r.end(Dropped)
+		return
+	}
+	r.ct.confirmed = true
 }
 
 // commit writes what the walk did to the table.

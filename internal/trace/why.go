@@ -23,6 +23,9 @@ func (s *Step) Why() string {
 	case StepReturn:
 		return "the end of " + s.Chain + ": back to where it was called from"
 	case StepTrack:
+		if s.Note != "" {
+			return s.Note
+		}
 		return whyState(s.State)
 	case StepNAT:
 		return s.whyNAT()
