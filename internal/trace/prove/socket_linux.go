@@ -71,6 +71,7 @@ func sender(p Probe) (int, error) {
 		unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_TRANSPARENT, 1),
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 1),
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(p.Mark)),
+		unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_TOS, int(p.TOS)), // the header alone is not what routing sees
 		unix.Bind(fd, &unix.SockaddrInet4{Addr: p.Src.Addr().As4()}),
 	}
 	if p.OIF != "" {
