@@ -36,7 +36,7 @@ Where the kernel has no Geneve, the lab runs inside a QEMU machine.`,
 	f.StringVar(&o.Name, "name", lab.DefaultName, "name of the lab, part of its namespaces' names")
 	f.StringVar(&o.StateDir, "state-dir", lab.DefaultStateDir, "folder of the labs' state and logs")
 	f.StringVar(&o.BinDir, "bin-dir", "", "folder of ambient-node and ztunnel (default: where ambientctl is)")
-	c.AddCommand(labRun(s, o), labUp(s, o), labExec(s, o), labVerify(s, o), labDump(s, o), labDown(s, o))
+	c.AddCommand(labRun(s, o), labUp(s, o), labExec(s, o), labVerify(s, o), labDump(s, o), labTrace(s, o), labDown(s, o))
 	return c
 }
 

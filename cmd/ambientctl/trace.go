@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/ambient22/ambient22/internal/dump"
 	"github.com/ambient22/ambient22/internal/dump/collect"
@@ -49,7 +50,12 @@ The exit code is 0 if there is a story, whatever becomes of the packet, and 1 fo
   ambientctl trace --live --from sleep --to productpage:9080 --timeout 1m`,
 		RunE: func(c *cobra.Command, args []string) error { return o.run(c.Context(), s, args) },
 	}
-	f := c.Flags()
+	o.register(c.Flags())
+	o.live.registerNodes(c.Flags())
+	return c
+}
+
+func (o *traceFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&o.From, "from", "", "who sends: a pod, a node, host, or an IP address")
 	f.StringVar(&o.To, "to", "", "where to: NAME:PORT or ADDRESS:PORT")
 	f.StringVar(&o.Protocol, "protocol", "tcp", "tcp or udp")
@@ -61,7 +67,6 @@ The exit code is 0 if there is a story, whatever becomes of the packet, and 1 fo
 	f.StringVar(&o.html, "html", "", "write the story as a page to this file (- is the standard output)")
 	f.StringVar(&o.colour, "color", "auto", "auto (on a terminal), always or never")
 	o.live.register(f)
-	return c
 }
 
 // run tells the story from the dumps, or live; args are the dumps, or the command
@@ -71,7 +76,7 @@ func (o *traceFlags) run(ctx context.Context, s streams, args []string) error {
 		return err
 	}
 	if o.live.on {
-		st, err := o.live.run(ctx, s, o.Query, args)
+		st, err := o.live.here(ctx, s, o.Query, args)
 		if st == nil {
 			return err
 		}

@@ -16,8 +16,6 @@ import (
 
 	"github.com/ambient22/ambient22/internal/dump"
 	"github.com/ambient22/ambient22/internal/dump/collect"
-	"github.com/ambient22/ambient22/internal/lab"
-	"github.com/ambient22/ambient22/internal/lab/netns"
 	"github.com/ambient22/ambient22/internal/trace/live"
 	"github.com/ambient22/ambient22/internal/trace/story"
 )
@@ -27,8 +25,6 @@ type traceLive struct {
 	on         bool
 	timeout    time.Duration
 	tunnelPort uint16
-	lab        string
-	labDir     string
 	netns      []string
 	compare    bool
 }
@@ -37,29 +33,34 @@ func (o *traceLive) register(f *pflag.FlagSet) {
 	f.BoolVar(&o.on, "live", false, "wait for the call, or make it by the COMMAND behind --, and tell what the kernel did with it")
 	f.DurationVar(&o.timeout, "timeout", live.DefaultTimeout, "with --live: how long the call is waited for")
 	f.Uint16Var(&o.tunnelPort, "tunnel-port", 6081, "with --live: UDP port of the tunnel devices")
-	f.StringVar(&o.lab, "lab", "", "with --live: trace on the nodes of the lab of that name")
-	f.StringVar(&o.labDir, "lab-state-dir", lab.DefaultStateDir, "with --lab: folder of the labs' state")
-	f.StringArrayVar(&o.netns, "node-netns", nil, "with --live: a node is this network namespace, a file (again for each node; default: the one this runs in)")
 	f.BoolVar(&o.compare, "compare", false, "with --live: say where the dump tells another way than the kernel took; exit code 1 if anywhere")
 }
 
-// run traces one call and returns its story. Command makes the call; without one
-// somebody else does.
-func (o *traceLive) run(ctx context.Context, s streams, q story.Query, command []string) (*story.Story, error) {
-	if os.Geteuid() != 0 {
-		return nil, errors.New("tracing live: it must run as root")
-	}
-	nodes, err := o.nodes(ctx, s)
-	if err != nil {
-		return nil, err
-	}
+// registerNodes registers what says where the nodes are.
+func (o *traceLive) registerNodes(f *pflag.FlagSet) {
+	f.StringArrayVar(&o.netns, "node-netns", nil, "with --live: a node is this network namespace, a file (again for each node; default: the one this runs in)")
+}
+
+// caller makes the command that makes the call.
+type caller func(ctx context.Context, argv []string) (*exec.Cmd, error)
+
+// callHere runs the command where this program runs.
+func callHere(ctx context.Context, argv []string) (*exec.Cmd, error) {
+	return exec.CommandContext(ctx, argv[0], argv[1:]...), nil
+}
+
+// run traces one call on the nodes and returns its story. Command makes the call;
+// without one somebody else does.
+func (o *traceLive) run(ctx context.Context, s streams, nodes []live.Node, q story.Query, call caller, command []string) (*story.Story, error) {
 	options := live.Options{Query: q, Timeout: o.timeout, TunnelPort: o.tunnelPort}
 	if len(command) > 0 {
 		options.Call = func(ctx context.Context) error {
-			c := exec.CommandContext(ctx, command[0], command[1:]...)
-			c.Stdout, c.Stderr = s.err, s.err // the standard output is the story's
-			err := c.Run()
+			c, err := call(ctx, command)
 			if err != nil {
+				return err
+			}
+			c.Stdout, c.Stderr = s.err, s.err // the standard output is the story's
+			if err = c.Run(); err != nil {
 				fmt.Fprintf(s.err, "%s: %v\n", strings.Join(command, " "), err)
 			}
 			return err
@@ -90,12 +91,21 @@ func (o *traceLive) run(ctx context.Context, s streams, q story.Query, command [
 	return st, nil
 }
 
+// here traces on this node, or on those whose namespaces are given.
+func (o *traceLive) here(ctx context.Context, s streams, q story.Query, command []string) (*story.Story, error) {
+	if os.Geteuid() != 0 {
+		return nil, errors.New("tracing live: it must run as root")
+	}
+	nodes, err := o.nodes(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return o.run(ctx, s, nodes, q, callHere, command)
+}
+
 // nodes are the nodes to trace on, with their dumps.
 func (o *traceLive) nodes(ctx context.Context, s streams) ([]live.Node, error) {
-	switch {
-	case o.lab != "":
-		return o.labNodes(ctx, s)
-	case len(o.netns) > 0:
+	if len(o.netns) > 0 {
 		return o.netnsNodes(ctx, s)
 	}
 	archive, err := collect.Collect(ctx, collect.Options{Tool: "ambientctl trace" + version(), Pods: -1})
@@ -107,27 +117,6 @@ func (o *traceLive) nodes(ctx context.Context, s streams) ([]live.Node, error) {
 		return nil, err
 	}
 	return []live.Node{{Dump: n}}, nil
-}
-
-func (o *traceLive) labNodes(ctx context.Context, s streams) ([]live.Node, error) {
-	l, err := lab.Open(lab.Options{Name: o.lab, StateDir: o.labDir}, nil)
-	if err != nil {
-		return nil, err
-	}
-	archives, err := dumpNodes(ctx, l, s)
-	if err != nil {
-		return nil, err
-	}
-	var nodes []live.Node
-	for i, a := range archives {
-		n, err := a.Parse()
-		if err != nil {
-			return nil, err
-		}
-		path := netns.Path(l.Net.Namespace(l.Net.Topology.Nodes[i].Host))
-		nodes = append(nodes, live.Node{Dump: n, Host: live.Space{Path: path}})
-	}
-	return nodes, nil
 }
 
 // netnsNodes takes each node's dump by this program run in its namespace.
