@@ -49,6 +49,7 @@ func rooms() map[string][]string {
 		"internal/trace/live":  {"internal/dump", "internal/osthread", "internal/trace"},
 		"internal/nodediff":    {"geneve", "internal/dump", "internal/lab/listing", "internal/trace", "ipset", "noderoute"},
 		"internal/doctor":      {"internal/dump", "internal/nodediff", "internal/trace", "noderoute"},
+		"internal/faults":      {"internal/dump", "internal/nodediff", "internal/trace"},
 		"internal/agent":       {"envoyconfig", "geneve", "internal/ca", "internal/kube", "internal/mesh", "ipset", "noderoute", "xds"},
 		// The cluster knows nothing of the mesh: what is tested in it comes as images.
 		"hack/cluster/host":   {"internal/lab/netns"},

@@ -141,11 +141,24 @@ func sysctls(a *dump.Archive, space string) ([]Fault, error) {
 		out = append(out, Fault{
 			Space: space, Section: nodediff.Sysctls, Place: name, Line: f.Want, Kind: nodediff.Changed, Field: name,
 			What:   value + " → " + other,
-			edits:  map[dump.Kind]func(string) string{dump.KindSysctls: instead(name+" = "+value, name+" = "+other)},
+			edits:  map[dump.Kind]func(string) string{dump.KindSysctls: setting(name, value, other)},
 			script: fmt.Sprintf("sysctl -q -w %s=%s", name, other),
 		})
 	}
 	return out, nil
+}
+
+// setting changes a setting. That of forwarding changes those of all devices, too.
+func setting(name, value, other string) func(string) string {
+	if name != "net.ipv4.ip_forward" {
+		return instead(name+" = "+value, name+" = "+other)
+	}
+	return eachLine(func(line string) []string {
+		if line == name+" = "+value || strings.HasPrefix(line, "net.ipv4.conf.") && strings.HasSuffix(line, ".forwarding = "+value) {
+			line = strings.TrimSuffix(line, value) + other
+		}
+		return []string{line}
+	})
 }
 
 // entries are the faults of the set of enrolled pods.

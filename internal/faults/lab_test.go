@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package faults_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ambient22/ambient22/internal/dump"
+	"github.com/ambient22/ambient22/internal/faults"
+	"github.com/ambient22/ambient22/internal/lab"
+	"github.com/ambient22/ambient22/internal/lab/app"
+	"github.com/ambient22/ambient22/internal/lab/netns"
+	"github.com/ambient22/ambient22/internal/nodediff"
+)
+
+// The lab's hosts that faults are put into, and all whose connections are forgotten
+// between two of them.
+const (
+	nodeA    = "node-a"
+	ztunnelA = "ztunnel-a"
+)
+
+// theLab is a running lab of which node A's controller does not repair anything.
+type theLab struct {
+	*lab.Lab
+	t        *testing.T
+	archives []*dump.Archive // of the healthy nodes
+}
+
+// upLab brings a lab of the test's own up: this kernel, VXLAN.
+func upLab(t *testing.T) *theLab {
+	t.Helper()
+	bin := t.TempDir()
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", bin+"/", "./cmd/ambientctl", "./cmd/ambient-node", "./cmd/ztunnel")
+	build.Dir = "../.."
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building the commands: %v\n%s", err, out)
+	}
+	l, err := lab.Up(t.Context(), lab.Options{
+		Name: fmt.Sprintf("faults%d", os.Getpid()), StateDir: filepath.Join(t.TempDir(), "labs"), BinDir: bin,
+		Iptables: "legacy", Tunnel: "vxlan", Timeout: 60 * time.Second,
+	}, nil)
+	if l != nil {
+		t.Cleanup(func() {
+			if err := l.Net.Destroy(context.WithoutCancel(t.Context())); err != nil {
+				t.Errorf("taking the lab away: %v", err)
+			}
+		})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := &theLab{Lab: l, t: t}
+	for _, node := range l.Net.Topology.Nodes {
+		out.archives = append(out.archives, out.dump(node.Host, "--pods", "all"))
+	}
+	return out
+}
+
+// dump takes a dump of a host.
+func (l *theLab) dump(host string, flags ...string) *dump.Archive {
+	l.t.Helper()
+	argv := append([]string{filepath.Join(l.BinDir, "ambientctl"), "dump", "--out", "-"}, flags...)
+	cmd, err := l.Net.Command(l.t.Context(), host, argv...)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	var text, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &text, &said
+	if err := cmd.Run(); err != nil {
+		l.t.Fatalf("taking a dump of %s: %v\n%s", host, err, said.String())
+	}
+	archives, err := dump.LoadFrom(&text)
+	if err != nil || len(archives) != 1 {
+		l.t.Fatalf("reading the dump of %s: %v", host, err)
+	}
+	return archives[0]
+}
+
+// nodes are both nodes as they are now: what the kernel of node A says, and what does
+// not change.
+func (l *theLab) nodes() []*dump.Node {
+	l.t.Helper()
+	fresh := &dump.Archive{Header: l.archives[0].Header, Files: slices.Clone(l.archives[0].Files)}
+	for host, space := range map[string]string{nodeA: dump.HostSpace, ztunnelA: dump.ZtunnelSpace} {
+		for _, f := range l.dump(host, "--only", space).Files {
+			if f.Name != dump.FileName(space, dump.KindConfigDump) && f.Name != dump.WorkloadsFile {
+				fresh.Files = slices.DeleteFunc(fresh.Files, func(o dump.File) bool { return o.Name == f.Name })
+				fresh.Files = append(fresh.Files, f)
+			}
+		}
+	}
+	var out []*dump.Node
+	for _, a := range []*dump.Archive{fresh, l.archives[1]} {
+		n, err := a.Parse()
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		out = append(out, n)
+	}
+	return out
+}
+
+// pid is a host's process of that program; 0 where there is none.
+func (l *theLab) pid(host, program string) int {
+	l.t.Helper()
+	pids, err := netns.Pids(l.Net.Namespace(host))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	for _, pid := range pids {
+		if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && filepath.Base(exe) == program {
+			return pid
+		}
+	}
+	return 0
+}
+
+// orphan ends node A's controller without letting it clean up.
+func (l *theLab) orphan() {
+	l.t.Helper()
+	pid := l.pid(nodeA, "ambient-node")
+	if pid == 0 {
+		l.t.Fatal("node A has no controller")
+	}
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		l.t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); !errors.Is(unix.Kill(pid, 0), unix.ESRCH); {
+		if time.Now().After(deadline) {
+			l.t.Fatalf("process %d does not end", pid)
+		}
+		if err := pause(l.t.Context(), 5*time.Millisecond); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+}
+
+// pause waits a moment before a condition is looked at again.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// inject puts the fault into the kernel.
+func (l *theLab) inject(f faults.Fault) {
+	l.t.Helper()
+	if _, err := l.Net.Output(l.t.Context(), hostOf(f), "sh", "-c", "IPT=iptables-legacy\nset -e\n"+f.Script()); err != nil {
+		l.t.Fatalf("%s: %v", f.ID, err)
+	}
+}
+
+func hostOf(f faults.Fault) string {
+	if f.Space == dump.ZtunnelSpace {
+		return ztunnelA
+	}
+	return nodeA
+}
+
+// forget ends what connections there are, so that every call opens its own.
+func (l *theLab) forget() {
+	l.t.Helper()
+	for _, host := range []string{ztunnelA, "ztunnel-b"} {
+		if _, err := l.Net.Output(l.t.Context(), host, "ss", "-K", "-t", "state", "established", "( dport = 15008 or sport = 15008 or dport = 15088 )"); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+	for _, host := range []string{nodeA, "node-b", ztunnelA, "ztunnel-b"} {
+		if _, err := l.Net.Output(l.t.Context(), host, "conntrack", "-F"); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+}
+
+// heal puts the data path right again, and makes sure that it is.
+func (l *theLab) heal(f faults.Fault) {
+	l.t.Helper()
+	topology := l.Net.Topology
+	switch hostOf(f) {
+	case ztunnelA:
+		pod, _ := topology.Pod(ztunnelA)
+		if err := l.InitZtunnel(l.t.Context(), pod); err != nil {
+			l.t.Fatalf("after %s: %v", f.ID, err)
+		}
+	default:
+		node, _ := topology.Node(nodeA)
+		if f.Place == "net.ipv4.ip_forward" {
+			if _, err := l.Net.Output(l.t.Context(), nodeA, "sysctl", "-q", "-w", "net.ipv4.ip_forward=1"); err != nil {
+				l.t.Fatal(err)
+			}
+		}
+		if strings.Contains(f.What, "somebody else") {
+			table, chain, _ := strings.Cut(f.Place, "/")
+			if _, err := l.Net.Output(l.t.Context(), nodeA, "iptables-legacy", "-t", table, "-D", chain, "1"); err != nil {
+				l.t.Fatal(err)
+			}
+		}
+		if err := l.StartNode(l.t.Context(), node); err != nil {
+			l.t.Fatalf("after %s: %v", f.ID, err)
+		}
+		l.orphan()
+	}
+	r, err := nodediff.Plan(l.nodes()[0], nodediff.Options{})
+	if err != nil || r.Differs() {
+		l.t.Fatalf("after %s the node is not as it was: %v\n%s", f.ID, err, differences(r))
+	}
+}
+
+// patience is how long a call may take. One that arrives takes milliseconds.
+const patience = 2 * time.Second
+
+// seen is what a call saw; err where nobody answered.
+type seen struct {
+	call *app.Call
+	err  error
+}
+
+// call makes all the probes that can be made, at once.
+func (l *theLab) call(probes []faults.Probe) []seen {
+	out := make([]seen, len(probes))
+	var all sync.WaitGroup
+	for i, p := range probes {
+		if p.URL == "" {
+			continue
+		}
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(l.t.Context(), patience)
+			defer cancel()
+			out[i].call, out[i].err = l.Call(ctx, p.From, p.URL)
+		})
+	}
+	all.Wait()
+	return out
+}
+
+// captured tells whether ztunnel A's log has a call as one that it captured. A line is
+// written when the connection has ended, which may be a moment after the answer: one
+// that is expected is waited for.
+func (l *theLab) captured(call *app.Call, expected bool) bool {
+	l.t.Helper()
+	for deadline := time.Now().Add(2 * time.Second); ; {
+		data, err := os.ReadFile(l.Net.LogFile(ztunnelA, "ztunnel"))
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		for line := range strings.SplitSeq(string(data), "\n") {
+			if strings.Contains(line, " "+call.Local+" ") && strings.Contains(line, "outbound") {
+				return true
+			}
+		}
+		if !expected || time.Now().After(deadline) {
+			return false
+		}
+		if err := pause(l.t.Context(), 10*time.Millisecond); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+}
+
+// disagree says where a call did not do what the trace predicted; "" where it did.
+func (l *theLab) disagree(c faults.Consequence, s seen) string {
+	answered := s.err == nil && s.call.Status == 200
+	switch {
+	case c.Outcome.Unknown:
+		return ""
+	case answered != c.Outcome.Delivered:
+		return fmt.Sprintf("answered: %v (%v), predicted: %s", answered, s.err, c.Outcome.Sentence)
+	case !answered:
+		return ""
+	}
+	peer, err := netip.ParseAddrPort(s.call.Peer)
+	if err != nil {
+		return fmt.Sprintf("the server saw %q", s.call.Peer)
+	}
+	if want := "sees it come from " + peer.Addr().String(); !strings.Contains(c.Outcome.Sentence, want+",") && !strings.Contains(c.Outcome.Sentence, want+".") {
+		return fmt.Sprintf("the server saw %s, predicted: %s", peer.Addr(), c.Outcome.Sentence)
+	}
+	callerOnA := c.Probe.From != "details" && c.Probe.From != "outside-b"
+	if callerOnA && l.captured(s.call, c.Outcome.Captured) != c.Outcome.Captured {
+		return fmt.Sprintf("captured: %v, predicted: %s", !c.Outcome.Captured, c.Outcome.Sentence)
+	}
+	return ""
+}
+
+// sample is every how many-th fault is put into the kernel where not all are.
+const sample = 20
+
+// TestFaultsInTheKernel puts faults into a running lab: a dump that is taken then is
+// told by diff, and the calls do what the trace of that dump says. AMBIENT22_FAULTS=all
+// takes all faults, AMBIENT22_FAULTS=TEXT those that have TEXT in their names.
+func TestFaultsInTheKernel(t *testing.T) {
+	l := upLab(t)
+	all, err := faults.All(l.archives[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	which := os.Getenv("AMBIENT22_FAULTS")
+	l.orphan()
+	l.try(faults.Fault{ID: "healthy"})
+	tried := 0
+	for i, f := range all {
+		switch {
+		case which == "" && i%sample != 0, which != "" && which != "all" && !strings.Contains(f.ID, which):
+			continue
+		}
+		tried++
+		l.inject(f)
+		l.try(f)
+		l.heal(f)
+	}
+	t.Logf("%d of %d faults put into the kernel", tried, len(all))
+}
+
+// try takes a dump and makes the calls.
+func (l *theLab) try(f faults.Fault) {
+	l.t.Helper()
+	l.forget()
+	nodes := l.nodes()
+	r, err := nodediff.Plan(nodes[0], nodediff.Options{})
+	switch {
+	case err != nil:
+		l.t.Errorf("%s: %v", f.ID, err)
+	case f.Kind != "" && !slices.ContainsFunc(r.Findings, f.NamedBy):
+		l.t.Errorf("%s: diff does not name it:\n%s", f.ID, differences(r))
+	}
+	predicted, err := faults.Judge(nodes, faults.Probes())
+	if err != nil {
+		l.t.Errorf("%s: %v", f.ID, err)
+		return
+	}
+	for i, s := range l.call(faults.Probes()) {
+		p := faults.Probes()[i]
+		if p.URL == "" {
+			continue
+		}
+		if wrong := l.disagree(predicted[i], s); wrong != "" {
+			l.t.Errorf("%s: %s: %s", f.ID, p.Name, wrong)
+		}
+	}
+}
