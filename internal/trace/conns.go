@@ -59,7 +59,7 @@ func (c *Conns) seed(s *conntrack.Conn) {
 	n.last.closing = n.tcp == tcpTimeWait
 	n.last.kind = kindNone
 	if n.tcp == tcpClose {
-		n.last.kind, n.last.reply = kindRST, true
+		n.last.kind = kindRST
 	}
 	back := orig.reversed()
 	n.srcNAT = back.dst != reply.dst || back.dport != reply.dport

@@ -20,6 +20,7 @@ type Space struct {
 	hooks    [5][]stage
 	foreign  [5][]string
 	hasNAT   bool
+	tracking bool // connections are tracked
 	sets     map[string]*ipset
 	fibs     map[uint32]*fib
 	ipRules  []ipRule
@@ -53,6 +54,7 @@ func Compile(ns *dump.Netns, opts ...Option) (*Space, error) {
 	s.compileHooks(legacy, nft)
 	s.foreignChains(ns.Ruleset)
 	s.hasNAT = legacy["nat"] != nil || nft["nat"] != nil
+	s.tracking = s.tracks()
 	s.tcpLoose = true
 	if n, ok := s.sysctl("net.netfilter.nf_conntrack_tcp_loose"); ok {
 		s.tcpLoose = n != 0

@@ -139,7 +139,7 @@ type tcpLast struct {
 // reopens tells whether a segment begins a connection anew that has ended.
 func (n *conn) reopens(flags uint8, reply bool) bool {
 	return validFlags(flags) && n.tcp >= tcpTimeWait && n.tcp.next(flags, reply) == tcpSynSent &&
-		(n.last.closing || n.last.reply && n.last.kind == kindRST)
+		(n.last.closing || n.last.reply == reply && n.last.kind == kindRST)
 }
 
 // segment takes the connection's state further; false where the segment does not

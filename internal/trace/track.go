@@ -8,6 +8,9 @@ func (r *run) track() {
 	if r.tracked || r.untracked {
 		return // seen already: it came back through lo, or NOTRACK
 	}
+	if !r.s.tracking && r.c.count == 0 {
+		return
+	}
 	h := &r.h
 	t := h.tuple()
 	n := r.c.byTuple[t]
