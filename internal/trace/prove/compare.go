@@ -156,7 +156,11 @@ func compareCounters(rules, after *iptsave.Save, counted map[*iptsave.Rule]uint6
 					continue
 				}
 				if kernel := now.Chain(c.Name).Rules[i].Counters.Packets; kernel != counted[r] {
-					list = append(list, fmt.Sprintf("counters: in the engine %d packets matched, in the kernel %d: %s: %s", counted[r], kernel, t.Name, r))
+					more := "engine"
+					if kernel > counted[r] {
+						more = "kernel"
+					}
+					list = append(list, fmt.Sprintf("counters: more in the %s: %d packets matched in the engine, %d in the kernel: %s: %s", more, counted[r], kernel, t.Name, r))
 				}
 			}
 		}

@@ -83,6 +83,8 @@ func (k *kernel) compare(ctx context.Context, trial *Trial, space *trace.Space, 
 	conns := trace.NewConns()
 	counted := map[*iptsave.Rule]uint64{}
 	tracking := false
+	var walk *trace.Walk // the last packet's
+	var seen string
 	for {
 		p, ok := packets.next()
 		if !ok {
@@ -105,6 +107,7 @@ func (k *kernel) compare(ctx context.Context, trial *Trial, space *trace.Space, 
 			}
 		}
 		got := k.outcome(p, o)
+		walk, seen = w, k.words(o)
 		arrived := len(got.verdicts) == 1 && (got.verdicts[0] == trace.Sent || got.verdicts[0] == trace.Delivered)
 		packets.after(arrived, got.packet, got.out)
 		if w.Verdict == trace.Unknown || len(w.Doubt) > 0 {
@@ -123,7 +126,7 @@ func (k *kernel) compare(ctx context.Context, trial *Trial, space *trace.Space, 
 			differences = append(differences, compareConn(conns, p, o)...)
 		}
 		if len(differences) > 0 {
-			trial.Differences, trial.Walk, trial.Seen = differences, w, k.words(o)
+			trial.Differences, trial.Walk, trial.Seen = differences, walk, seen
 			return nil
 		}
 		trial.Compared++
@@ -134,7 +137,7 @@ func (k *kernel) compare(ctx context.Context, trial *Trial, space *trace.Space, 
 	}
 	after, err := k.counters(ctx)
 	if err == nil {
-		trial.Differences = compareCounters(k.save, after, counted)
+		trial.Differences, trial.Walk, trial.Seen = compareCounters(k.save, after, counted), walk, seen
 	}
 	return err
 }
