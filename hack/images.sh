@@ -1,14 +1,20 @@
 #!/usr/bin/env bash
 # Makes the container image of this project, bin/images/ambient22.tar: our programs,
-# static, and Debian's iptables of both variants with the libraries it needs. Without
-# a container runtime; containerd, kind and Docker load the archive.
+# static, Debian's iptables of both variants, and what a dump of a node asks (ip, ipset,
+# nft, conntrack), with the libraries they need. Without a container runtime;
+# containerd, kind and Docker load the archive.
 #
 #   hack/images.sh [IMAGE]     IMAGE: its full name; default: the chart's
 source "$(dirname "$0")/lib.sh"
 
-# What iptables needs, itself included. Debian's own list also has gcc-12-base,
-# libgcc-s1 and netbase, which none of its programs opens.
-packages=(iptables libc6 libip4tc2 libip6tc2 libmnl0 libnetfilter-conntrack3 libnfnetlink0 libnftnl11 libxtables12)
+# What iptables needs, itself included, and then what the dump's programs need.
+# Debian's own lists also have gcc-12-base, libgcc-s1 and netbase, and for programs
+# that are left out libdb5.3 and libselinux1, which none of these programs opens.
+packages=(iptables libc6 libip4tc2 libip6tc2 libmnl0 libnetfilter-conntrack3 libnfnetlink0 libnftnl11 libxtables12
+  iproute2 libbpf1 libbsd0 libcap2 libelf1 libmd0 zlib1g
+  ipset libipset13 conntrack nftables libedit2 libgmp10 libjansson4 libnftables1 libtinfo6)
+# Of iproute2 only ip is wanted.
+unwanted=(arpd bridge ctstat dcb devlink genl lnstat nstat rdma routel rtacct rtmon rtstat ss tc tipc vdpa)
 
 chart_version() { sed -n 's/^appVersion: *"\?\([^"]*\)"\?$/\1/p' hack/chart/Chart.yaml; }
 
@@ -27,7 +33,7 @@ wanted_versions() {
 
 # unpack DIR: puts the programs, libraries and licences of the packages there.
 unpack() {
-  local into=$1 debs archive
+  local into=$1 debs archive program
   debs=$(mktemp -d)
   (cd "$debs" && apt-get download --quiet --option APT::Sandbox::User=root $versions) || return
   for archive in "$debs"/*.deb; do
@@ -37,6 +43,10 @@ unpack() {
   # No man pages and translations, no scripts (there is no shell), no character sets.
   find "$into" \( -path '*/share/*' -a ! -path '*/share/doc/*/copyright' -o -path '*/gconv/*' -o -path "$into/etc/*" \
     -o -name 'ip*tables-apply' \) ! -type d -delete
+  for program in "${unwanted[@]}"; do
+    rm -f "$into"/{usr/,}{bin,sbin}/"$program"
+  done
+  rm -rf "$into/usr/lib/tc"
   find "$into" -type d -empty -delete
   printf '%s\n' $versions >"$into/usr/share/doc/packages"
 }

@@ -58,7 +58,7 @@ func again[T any](file, text string, parse func(file, text string) (T, error), p
 
 func TestEveryTextOfTheFixturesIsPrintedAsItWas(t *testing.T) {
 	seen := map[dump.Kind]int{}
-	for _, fixture := range dumptest.Lab() {
+	for _, fixture := range dumptest.All() {
 		archives, err := dump.Load(dumptest.Path(t, fixture))
 		if err != nil {
 			t.Fatal(err)
@@ -118,7 +118,7 @@ func files(t *testing.T, root string) map[string]string {
 }
 
 func TestAnArchiveThatIsReadAndWrittenIsTheSame(t *testing.T) {
-	for _, fixture := range dumptest.Lab() {
+	for _, fixture := range dumptest.All() {
 		for _, node := range []string{"node-a", "node-b"} {
 			was := dumptest.Path(t, fixture+"/"+node)
 			archives, err := dump.Load(was)
@@ -149,12 +149,15 @@ func TestAnArchiveThatIsReadAndWrittenIsTheSame(t *testing.T) {
 }
 
 func TestTheFixturesAreWhole(t *testing.T) {
-	for _, fixture := range dumptest.Lab() {
+	for _, fixture := range dumptest.All() {
 		nodes := dumptest.Open(t, fixture)
 		if len(nodes) != 2 {
 			t.Fatalf("%s: %d nodes", fixture, len(nodes))
 		}
 		for i, ip := range []string{"10.4.4.18", "10.4.3.14"} {
+			if fixture == dumptest.Cluster {
+				ip = []string{"10.4.4.7", "10.4.3.7"}[i]
+			}
 			n := nodes[i]
 			if n.Host == nil || n.Ztunnel == nil || len(n.Pods) == 0 || n.Workloads == nil || n.Loose {
 				t.Fatalf("%s, %s: %+v", fixture, n.Name, n)

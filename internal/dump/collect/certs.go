@@ -5,6 +5,7 @@ package collect
 import (
 	"context"
 	"fmt"
+	"os"
 
 	"github.com/ambient22/ambient22/internal/dump"
 )
@@ -13,11 +14,16 @@ import (
 // address's /certs, which has names and times and no keys. It needs root, as
 // Collect does.
 func Certs(ctx context.Context, o Options) ([]byte, error) {
-	c := &collector{Options: o.withDefaults(), archive: &dump.Archive{}}
+	here, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return nil, fmt.Errorf("opening the network namespace: %w", err)
+	}
+	defer here.Close()
+	c := &collector{Options: o.withDefaults(), here: here, archive: &dump.Archive{}}
 	c.left = c.MaxTotal
 	known, _ := c.askNode(ctx) // nil is fine: it only helps to find the ztunnel
 	var found *neighbours
-	err := c.space(dump.HostSpace, -1).inside(func() (err error) {
+	err = c.space(dump.HostSpace, int(here.Fd())).inside(func() (err error) {
 		found, err = findNeighbours()
 		return err
 	})

@@ -38,11 +38,25 @@ func (s *space) take(ctx context.Context, kinds []dump.Kind) {
 // inside calls fn on a thread of its own, in the namespace.
 func (s *space) inside(fn func() error) error {
 	return osthread.Throwaway(func() error {
+		// Also to go where it is already a thread needs rights that a container that
+		// only asks about its own namespace does not have.
+		if isHere(s.fd) {
+			return fn()
+		}
 		if err := unix.Setns(s.fd, unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("entering its network namespace: %w", err)
 		}
 		return fn()
 	})
+}
+
+// isHere tells whether the calling thread is in the namespace.
+func isHere(fd int) bool {
+	var here, there unix.Stat_t
+	if unix.Stat("/proc/thread-self/ns/net", &here) != nil || unix.Fstat(fd, &there) != nil {
+		return false
+	}
+	return here.Dev == there.Dev && here.Ino == there.Ino
 }
 
 func (s *space) takeKind(ctx context.Context, kind dump.Kind) {

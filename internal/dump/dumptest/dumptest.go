@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package dumptest opens the dumps of the lab that other packages test with.
+// Package dumptest opens the dumps of real nodes that other packages test with.
 // internal/dump/testdata/README.md says what they are.
 package dumptest
 
@@ -12,16 +12,20 @@ import (
 	"github.com/ambient22/ambient22/internal/dump"
 )
 
-// The fixtures. Each is both nodes of the article's lab, A first.
+// The fixtures. Each is two nodes, A first; but for Cluster they are the article's.
 const (
 	Geneve   = "article-geneve"   // legacy iptables
 	Hardened = "article-hardened" // legacy iptables, hardened profile
 	NFT      = "article-nft"      // VXLAN in place of Geneve, iptables on nf_tables
 	VXLAN    = "article-vxlan"    // VXLAN in place of Geneve, legacy iptables
+	Cluster  = "cluster"          // Kubernetes with kube-proxy; VXLAN, iptables on nf_tables
 )
 
-// Lab are the fixtures of the lab, each of which has two nodes.
+// Lab are the fixtures of the lab.
 func Lab() []string { return []string{Geneve, Hardened, NFT, VXLAN} }
+
+// All are all fixtures.
+func All() []string { return append(Lab(), Cluster) }
 
 // Open opens all nodes of a fixture. Where a fixture has no config_dump because it is
 // that of Geneve, it has it here.
