@@ -50,7 +50,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(diffCommand(s), dumpCommand(s), installCommand(s), statusCommand(s), traceCommand(s), uninstallCommand(s), labCommand(s), xdsCommand(s), insideCommand(s))
+	root.AddCommand(diffCommand(s), doctorCommand(s), dumpCommand(s), installCommand(s), statusCommand(s), traceCommand(s), uninstallCommand(s), labCommand(s), xdsCommand(s), insideCommand(s))
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
