@@ -21,6 +21,9 @@ type ipset struct {
 	// entries tells for each element whether it counts as a member; false stands
 	// for nomatch.
 	entries map[setKey]bool
+	// taken are the nets of a set with devices, whatever their device: where the
+	// kernel finds one of them for another device, it looks no further.
+	taken map[setKey]bool
 	// members of a list:set, in order.
 	members []*ipset
 	// strange says why the set cannot be asked; "" where it can.
@@ -93,10 +96,24 @@ func compileSet(src *setsave.Set) *ipset {
 			return set
 		}
 		set.entries[key] = !e.NoMatch
+		if key.iface != "" {
+			set.take(key, e.Options)
+		}
 		set.bits = addBits(set.bits, int(key.abits))
 		set.bits2 = addBits(set.bits2, int(key.bbits))
 	}
 	return set
+}
+
+func (set *ipset) take(key setKey, options string) {
+	if slices.Contains(strings.Fields(options), "wildcard") {
+		set.strange = "its elements with wildcards are not modelled"
+	}
+	if set.taken == nil {
+		set.taken = map[setKey]bool{}
+	}
+	key.iface = ""
+	set.taken[key] = true
 }
 
 func addBits(list []int, bits int) []int {
@@ -311,6 +328,12 @@ func (set *ipset) find(key setKey, a, b uint32) answer {
 			key.b, key.bbits = b&maskOf(bits2), uint8(bits2)
 			if member, ok := set.entries[key]; ok {
 				return answerOf(member)
+			}
+			if set.taken != nil {
+				net := key
+				if net.iface = ""; set.taken[net] {
+					return no
+				}
 			}
 		}
 	}

@@ -34,6 +34,7 @@ func TestSets(t *testing.T) {
 		"net, net the other way":        {"hash:net,net family inet", "10.1.0.0/16,10.2.0.0/16", "dst,src", no},
 		"net and device":                {"hash:net,iface family inet", "10.1.0.0/16,a", "src,src", yes},
 		"net and another device":        {"hash:net,iface family inet", "10.1.0.0/16,b", "src,src", no},
+		"a net of another device hides": {"hash:net,iface family inet", "10.1.0.0/16,a|10.1.0.0/24,b", "src,src", no},
 		"address and mark":              {"hash:ip,mark family inet", "10.1.0.5,0x00000007", "src,src", yes},
 		"a map of addresses":            {"bitmap:ip range 10.1.0.0-10.1.0.255", "10.1.0.5", "src", yes},
 		"a map of ports":                {"bitmap:port range 0-1024", "80", "dst", yes},
