@@ -20,6 +20,9 @@ func (t *teller) conclude() {
 			o.Tunnelled = true
 		}
 	}
+	if t.changedByNode(first) {
+		t.remark(t.natRemark(first))
+	}
 	broken := t.broken()
 	reached := last.arrival.fate == arrived && last.arrival.space.kind != ztunnelSpace || last.arrival.fate == inPod ||
 		last.arrival.fate == arrived && last.proxy == nil && t.ends.to.ip == last.arrival.space.node.ztunnelIP()

@@ -13,10 +13,9 @@ import (
 // from there on.
 func (t *teller) missLater(first *connection) *Miss {
 	m := &Miss{Captured: true}
-	changed := t.ends.to.kind == serviceEntity && first.arrival.fate == arrived && first.original != t.ends.dst
 	switch {
-	case changed:
-		m.Sentence = fmt.Sprintf("It was captured, but the node had changed its destination from %s to %s before the ztunnel saw it, so the ztunnel does not know which service was called. The first rule of nat/PREROUTING should have accepted it.", t.ends.dst, first.original)
+	case t.changedByNode(first):
+		m.Sentence = "It was captured, but " + lower(t.natRemark(first))
 		m.Stop, m.Remedy = t.natStop(), remedyRepair
 		return m
 	case t.s.Outcome.Unknown:
@@ -35,6 +34,10 @@ func (t *teller) missLater(first *connection) *Miss {
 		return t.untunnelled(first)
 	}
 	m.Sentence = "It was captured, and nothing kept it from its way."
+	if len(t.s.Remarks) > 0 {
+		m.Sentence = "It was captured and gets through, but not quite as it should: " + lower(t.s.Remarks[0])
+		m.Remedy = remedyRepair
+	}
 	m.Stop = t.matched(func(s *seenStep) bool { return s.sets(captureMark) })
 	return m
 }

@@ -15,6 +15,8 @@ type Story struct {
 	To      End     `json:"to"`
 	Outcome Outcome `json:"outcome"`
 	Legs    []Leg   `json:"legs"`
+	// Remarks are what is not as it should be, although the packet gets through.
+	Remarks []string `json:"remarks,omitempty"`
 	// Doubts are what the tracer could not know, in sentences.
 	Doubts []string `json:"doubts,omitempty"`
 	// Miss explains why the packet was not captured (--explain-miss).

@@ -391,6 +391,9 @@ func (t *teller) answer(c *connection) {
 		c.lostSight = a.fate == unclear || a.fate == outside && t.m.unseen(a.packet.Dst.Addr())
 	}
 	c.broken = firstOf(c.broken, missed)
+	if missed == "" {
+		t.remarkWay(c, a)
+	}
 	if !t.q.Answer && c.broken == known {
 		t.s.Legs = t.s.Legs[:saved]
 	}

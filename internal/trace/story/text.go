@@ -200,6 +200,12 @@ func (p *printer) end(s *Story) {
 			p.wrap("   What to do: ", "   ", s.Miss.Remedy, "")
 		}
 	}
+	if len(s.Remarks) > 0 {
+		p.printf("\n%s\n", p.paint(bold, "What is not as it should be"))
+		for _, r := range s.Remarks {
+			p.wrap(" - ", "   ", r, "")
+		}
+	}
 	if len(s.Doubts) > 0 {
 		p.printf("\n%s\n", p.paint(bold, "What the dumps leave open"))
 		for _, d := range s.Doubts {
