@@ -47,6 +47,11 @@ func (k *kernel) outcome(p Probe, o observation) outcome {
 		}
 	}
 	if last.place == atInLast {
+		if !o.connected {
+			// What confirms a new connection comes behind the last look, and drops one
+			// whose answers another connection has.
+			return outcome{verdicts: []trace.Verdict{trace.Delivered, trace.Dropped}, packet: end, socket: socket}
+		}
 		return outcome{verdicts: []trace.Verdict{trace.Delivered}, packet: end, socket: socket}
 	}
 	return outcome{verdicts: k.lost(p, o, last), packet: end}
@@ -58,8 +63,8 @@ func (k *kernel) lost(p Probe, o observation, last *sighting) []trace.Verdict {
 	case 0:
 	case unix.EPERM:
 		return []trace.Verdict{trace.Dropped, trace.Rejected}
-	case unix.ENETUNREACH:
-		return []trace.Verdict{trace.Unroutable}
+	case unix.ENETUNREACH: // also by an ip rule that says unreachable
+		return []trace.Verdict{trace.Unroutable, trace.Rejected}
 	case unix.EHOSTUNREACH, unix.EACCES:
 		return []trace.Verdict{trace.Rejected, trace.Unroutable}
 	default:
@@ -80,7 +85,7 @@ func (k *kernel) lost(p Probe, o observation, last *sighting) []trace.Verdict {
 	case unix.EINVAL:
 		return []trace.Verdict{trace.Dropped, trace.Martian}
 	case unix.ENETUNREACH:
-		return []trace.Verdict{trace.Unroutable}
+		return []trace.Verdict{trace.Unroutable, trace.Rejected}
 	case unix.EACCES:
 		return []trace.Verdict{trace.Rejected}
 	case unix.EHOSTUNREACH: // also where nothing is forwarded
