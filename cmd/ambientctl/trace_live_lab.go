@@ -35,8 +35,10 @@ is made, by COMMAND in the host --host or by somebody else, and tells what their
 		RunE: func(c *cobra.Command, args []string) error {
 			here := func(l *lab.Lab) error { return o.run(c.Context(), s, l, args) }
 			there := []string{"trace"}
-			c.LocalNonPersistentFlags().Visit(func(f *pflag.Flag) {
-				there = append(there, "--"+f.Name+"="+f.Value.String())
+			c.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+				if f.Changed {
+					there = append(there, "--"+f.Name+"="+f.Value.String())
+				}
 			})
 			return onRunning(c.Context(), lf, s, here, append(append(there, "--"), args...))
 		},
