@@ -47,10 +47,6 @@ func (c *Conns) seed(s *conntrack.Conn) {
 	if !ok1 || !ok2 {
 		return
 	}
-	if s.Protocol == protoICMP {
-		orig.dport, reply.dport = 8<<8, 0
-		reply.sport = orig.sport
-	}
 	n := &conn{
 		orig: orig, reply: reply, mark: s.Mark, replied: !s.Unreplied, confirmed: true,
 		srcDone: true, dstDone: true, tcp: tcpStateNamed(s.State),
@@ -70,6 +66,10 @@ func (c *Conns) seed(s *conntrack.Conn) {
 func seedTuple(proto uint8, t conntrack.Tuple) (tuple, bool) {
 	src, ok1 := number(t.Src.Addr())
 	dst, ok2 := number(t.Dst.Addr())
+	if t.ICMP != nil {
+		id, kind := t.ICMP.ID, uint16(t.ICMP.Type)<<8|uint16(t.ICMP.Code)
+		return tuple{src: src, dst: dst, sport: id, dport: kind, proto: proto}, ok1 && ok2
+	}
 	return tuple{src: src, dst: dst, sport: t.Src.Port(), dport: t.Dst.Port(), proto: proto}, ok1 && ok2
 }
 
