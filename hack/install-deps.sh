@@ -20,6 +20,7 @@ wanted=(
   modprobe=kmod
   xz=xz-utils
   shellcheck=shellcheck
+  chromium=chromium
   git=git
   curl=curl
 )

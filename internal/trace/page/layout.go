@@ -24,35 +24,33 @@ var (
 	ztunnelSlots = [...]string{"PREROUTING", "INPUT", "routing", "OUTPUT", "POSTROUTING"}
 )
 
-// node lays out one node and gives its lower edge.
-func (p *picture) node(n *nodeView, frame box, zRows int, mirrored, several bool) int {
-	put := placer{frame, mirrored}
+// node lays out one node and gives its height.
+func (p *picture) node(n *nodeView, frame box, l lines) int {
+	put := placer{frame, l.mirrored}
+	frameAt := len(p.Areas)
+	p.Areas = append(p.Areas, area{box: frame, Kind: "node", Title: n.name, Label: label("node "+n.name, 56)})
 	midX := pad
 	if len(n.pods) > 0 {
 		midX += podW + columnGap
 	}
 	y := titleH
-	if zRows > 0 {
-		h := titleH - 2 + zRows*rowH + 2
+	if l.ztunnel > 0 {
+		h := titleH + l.ztunnel*rowH
 		if n.ztunnelRows() > 0 {
 			p.Areas = append(p.Areas, area{box: put.at(midX, y, midW, h), Kind: "ztunnel", Title: n.ztunnelName, Label: label("ztunnel "+n.ztunnelName, 60)})
-			n.inZtunnel(put, midX, y+titleH-2, zRows)
+			n.inZtunnel(put, midX, y+titleH-2, l.ztunnel)
 		}
 		y += h + pad + 6
 	}
-	devices := slices.Concat(n.tunnels, n.toZtunnel)
-	if len(devices) > 0 {
+	if l.devices {
+		devices := slices.Concat(n.tunnels, n.toZtunnel)
 		row(put, devices, midX+3, y, midW-6, len(devices))
 		y += rowH + 4
 	}
-	hooks := midX + sideW + columnGap
-	y2 := slots(put, n.host, hostSlots[:], hostColumns, hookW, hooks, y)
-	n.sides(put, midX, y, several)
-	h := max(y2, y+2*rowH) + 2
-	h = max(h, n.stackPods(put, y, several))
-	frame.H = h
-	p.Areas = slices.Insert(p.Areas, 0, area{box: frame, Kind: "node", Title: n.name, Label: label("node "+n.name, 56)})
-	return frame.Y + h
+	low := slots(put, n.host, hostSlots[:], hostColumns, hookW, midX+sideW+columnGap, y)
+	low = max(low, n.sides(put, midX, y, l.several), n.stackPods(put, y, l.several), y+2*rowH)
+	p.Areas[frameAt].H = low + 2
+	return low + 2
 }
 
 // inZtunnel lays out the ztunnel's namespace: the proxy above, its devices below.
@@ -77,7 +75,7 @@ func row(put placer, list []*spot, x, y, w, columns int) {
 	}
 	each := w / columns
 	for i, s := range list {
-		s.box = put.at(x+i*each+2, y, each-4, chipH)
+		s.box = put.at(x+i*each+3, y, each-6, chipH)
 		s.Label = label(s.Title, each*10/67)
 	}
 }
@@ -93,13 +91,14 @@ func slots(put placer, list []*spot, names []string, columns, w, x, y int) int {
 			next++
 		}
 		last = max(last, i)
-		s.box = put.at(x+i%columns*w+1, y+i/columns*rowH, w-2, chipH)
+		s.box = put.at(x+i%columns*w+3, y+i/columns*rowH, w-6, chipH)
 	}
 	return y + (last/columns+1)*rowH
 }
 
-// sides puts the devices to pods and to other nodes beside the hooks.
-func (n *nodeView) sides(put placer, midX, y int, several bool) {
+// sides puts the devices to pods and to other nodes beside the hooks, and gives the
+// height of the next row.
+func (n *nodeView) sides(put placer, midX, y int, several bool) int {
 	right := midX + midW + columnGap
 	for i, s := range n.toPods {
 		x, level := midX, i
@@ -107,7 +106,7 @@ func (n *nodeView) sides(put placer, midX, y int, several bool) {
 			x, level = right, i-1
 		}
 		s.box = put.at(x, y+level*rowH, sideW, chipH)
-		s.Label = label(s.Title, 13)
+		s.Label = label(s.Title, 12)
 	}
 	up := midX + sideW + 2*columnGap + hostColumns*hookW
 	for i, s := range n.uplink {
@@ -115,6 +114,7 @@ func (n *nodeView) sides(put placer, midX, y int, several bool) {
 		s.box = put.at(up, y+i*rowH, w, chipH)
 		s.Label = label(s.Title, w*10/70)
 	}
+	return y + max(len(n.toPods), len(n.uplink))*rowH
 }
 
 // stackPods puts the pods into their columns and gives the lower edge of the lowest.
@@ -126,7 +126,7 @@ func (n *nodeView) stackPods(put placer, y int, several bool) int {
 			x, column = pad+podW+columnGap+midW+columnGap+sideW+columnGap, 1
 		}
 		s.box = put.at(x, y+counts[column]*(podH+pad), podW, podH)
-		s.Label = label(afterSlash(s.Title), 23)
+		s.Label = label(afterSlash(s.Title), 21)
 		low = max(low, y+counts[column]*(podH+pad)+podH+pad)
 		counts[column]++
 	}

@@ -50,6 +50,8 @@ type view struct {
 	Shown     int
 	OthersToo bool // no step is decisive: all that matched are shown
 	Missed    int  // rules that did not match
+	// Start is the step to begin with: where the packet went another way, if it did.
+	Start string
 }
 
 type legView struct {
@@ -64,16 +66,21 @@ type stepView struct {
 	Class  string
 	Where  string
 	Says   string
+	Turn   bool // here the packet went another way than into the ztunnel
 }
 
 func look(s *story.Story) *view {
 	v := &view{Story: s, Title: s.From.Name + " → " + s.To.Name + " · trace"}
+	if s.Miss != nil && !s.Miss.Captured {
+		v.Start = s.Miss.Stop
+	}
 	way := walk(s)
 	i := 0
 	for _, l := range s.Legs {
 		leg := legView{Leg: l}
 		for _, stop := range l.Stops {
-			step := stepView{Stop: stop, Number: i + 1, Way: spotNumbers(way.ways[i]), Class: class(stop), Where: where(stop.Place), Says: says(stop)}
+			step := stepView{Stop: stop, Number: i + 1, Way: spotNumbers(way.ways[i]), Class: class(stop), Where: where(stop.Place), Says: says(stop),
+				Turn: v.Start != "" && stop.ID == v.Start}
 			leg.Steps = append(leg.Steps, step)
 			if stop.Decisive {
 				v.Shown++

@@ -33,3 +33,76 @@ func render(tb testing.TB, s *story.Story) string {
 	}
 	return b.String()
 }
+
+func count(s *story.Story) int {
+	n := 0
+	for _, l := range s.Legs {
+		n += len(l.Stops)
+	}
+	return n
+}
+
+// hostile is a story in which every text that a dump can bring in tries to become
+// part of the page.
+func hostile() *story.Story {
+	const (
+		tag    = `"><script>window.harmed=1</script><img src=x onerror="window.harmed=1">`
+		close  = `</script></style></title><!--`
+		scheme = `javascript:window.harmed=1`
+	)
+	stop := func(id string, p story.Place, kind string) story.Stop {
+		return story.Stop{ID: id, Place: p, Kind: kind, Matched: true, Decisive: true, Text: tag + close, Why: close + tag, Line: tag + "'" + close,
+			File: scheme, LineNo: 1, Mark: tag, MarkAfter: close, Connmark: tag, ConnmarkAfter: close}
+	}
+	host := story.Place{Node: tag, Space: "host", Hook: tag, Table: close, Chain: tag, Device: tag}
+	return &story.Story{
+		Version: 1, Source: tag, From: story.End{Name: tag, Address: close}, To: story.End{Name: close, Address: tag},
+		Outcome: story.Outcome{Sentence: tag}, Doubts: []string{close},
+		Miss: &story.Miss{Sentence: tag, Stop: scheme, Remedy: close},
+		Legs: []story.Leg{{ID: "1", Title: tag, Packet: close, Stops: []story.Stop{
+			stop("1.1", story.Place{Node: tag, Space: "pod", Pod: "a/" + tag}, "route"),
+			stop("1.2", host, "rule"),
+			stop("1.3", story.Place{Node: tag, Space: "host", Device: tag}, "tunnel"),
+			stop("1.4", story.Place{Node: tag, Space: "ztunnel", Pod: close, Table: "proxy"}, "listener"),
+			stop("1.5", story.Place{Space: "link", Device: tag}, "device"),
+			stop("1.6", story.Place{Node: close, Space: tag}, close),
+		}}},
+	}
+}
+
+// The hostile story's texts are in the page, but only in their escaped form.
+func TestEscaped(t *testing.T) {
+	html := render(t, hostile())
+	for _, bad := range []string{"<script>window.harmed", "<img", "</title><!--", `href="javascript:`} {
+		if strings.Contains(html, bad) {
+			t.Errorf("%q is in the page", bad)
+		}
+	}
+	if n := strings.Count(html, "<script>"); n != 1 {
+		t.Errorf("%d scripts", n)
+	}
+}
+
+// The page needs nothing from elsewhere and lets nothing else run.
+func TestSelfContained(t *testing.T) {
+	html := render(t, read(t, "article.json"))
+	for _, bad := range []string{"http://", "https://", "//cdn", "@import", "url(", " style=", "onclick"} {
+		if strings.Contains(html, bad) {
+			t.Errorf("%q is in the page", bad)
+		}
+	}
+	for _, want := range []string{`http-equiv="Content-Security-Policy"`, "default-src &#39;none&#39;", "script-src &#39;sha256-", "<main", "<nav", `aria-live="polite"`, `lang="en"`} {
+		if !strings.Contains(html, want) {
+			t.Errorf("%q is missing", want)
+		}
+	}
+}
+
+// An empty story, and one of a single leg, are pages, too.
+func TestSmall(t *testing.T) {
+	for _, s := range []*story.Story{{}, {Legs: []story.Leg{{ID: "1"}}}} {
+		if html := render(t, s); !strings.Contains(html, "0 steps") {
+			t.Error(html)
+		}
+	}
+}

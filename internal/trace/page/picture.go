@@ -45,12 +45,12 @@ type picture struct {
 const (
 	chipH     = 24 // height of a spot
 	rowH      = 32 // from one row of spots to the next
-	podW      = 152
-	midW      = 436 // of what stands between pods and uplink, ztunnel included
-	sideW     = 96  // a device between a pod and the hooks
-	hookW     = 86
+	podW      = 138
+	midW      = 426 // of what stands between pods and uplink, ztunnel included
+	sideW     = 88  // a device between a pod and the hooks
+	hookW     = 84
 	pad       = 8
-	linkW     = 84
+	linkW     = 72
 	titleH    = 22
 	podH      = 54
 	columnGap = 6
@@ -70,25 +70,39 @@ type nodeView struct {
 	hasHost        bool
 }
 
+// lines is what the nodes of a picture have in common, so that their rows are level.
+type lines struct {
+	ztunnel  int  // rows in the ztunnel
+	devices  bool // there is a row of devices that lead to a ztunnel
+	several  bool // there is more than one node
+	mirrored bool // of the node being laid out
+}
+
 // draw lays out the picture of a way.
 func draw(r *route, ztunnels map[string]string) *picture {
 	p := &picture{Spots: r.spots}
 	nodes, link := sortSpots(r, ztunnels)
-	x, top := pad, pad
-	zRows := 0
+	l := lines{several: len(nodes) > 1}
 	for _, n := range nodes {
-		zRows = max(zRows, n.ztunnelRows())
+		l.ztunnel = max(l.ztunnel, n.ztunnelRows())
+		l.devices = l.devices || len(n.tunnels)+len(n.toZtunnel) > 0
 	}
+	x, h := pad, 0
 	for i, n := range nodes {
-		mirrored := i > 0 && i == len(nodes)-1
-		w := n.width(len(nodes) > 1)
-		h := p.node(n, box{x, top, w, 0}, zRows, mirrored, len(nodes) > 1)
-		p.H = max(p.H, h+pad)
+		l.mirrored = i > 0 && i == len(nodes)-1
+		w := n.width(l.several)
+		h = max(h, p.node(n, box{x, pad, w, 0}, l))
 		x += w
 		if i+1 < len(nodes) || link != nil && len(nodes) == 1 {
 			x += linkW
 		}
 	}
+	for i := range p.Areas {
+		if p.Areas[i].Kind == "node" {
+			p.Areas[i].H = h
+		}
+	}
+	p.H = h + 2*pad
 	p.W = x + pad
 	p.linkAll(nodes, link)
 	return p

@@ -206,8 +206,8 @@ func listenerName(name string) string {
 	case "":
 		return "listener"
 	}
-	if internal, _, ok := strings.Cut(name, "_lis_"); ok {
-		return internal + "_lis"
+	if strings.Contains(name, "_tunnel_lis_") {
+		return "tunnel listener" // inside the proxy
 	}
 	return name
 }

@@ -61,7 +61,7 @@
     const at = visible.indexOf(current);
     find("previous").disabled = at === 0;
     find("next").disabled = at === visible.length - 1;
-    find("counter").textContent = "Step " + current.id + ", " + (at + 1) + " of " + visible.length;
+    find("counter").textContent = "Step " + current.dataset.id + ", " + (at + 1) + " of " + visible.length;
     find("where").textContent = current.querySelector(".where").textContent;
     find("says").textContent = current.querySelector(".says").textContent;
     const detail = find("detail");
@@ -83,7 +83,7 @@
     // Where the list scrolls by itself, the step is kept in view.
     const list = find("steps");
     if (list.scrollHeight > list.clientHeight + 1) step.scrollIntoView({ block: "nearest" });
-    if (remember) history.replaceState(null, "", "#" + step.id);
+    if (remember) history.replaceState(null, "", "#" + step.dataset.id);
   };
 
   const near = (by) => {
@@ -124,13 +124,16 @@
     const top = panel.getBoundingClientRect().top;
     if (top < 0 || top > window.innerHeight) panel.scrollIntoView({ block: "start" });
   });
+  // The steps have no id of the address's form, or the browser would scroll to them
+  // and the picture would be gone from a narrow screen.
   const byHash = () => {
-    const step = find(decodeURIComponent(location.hash.slice(1)));
-    return step && step.matches("li.step") ? step : null;
+    const id = decodeURIComponent(location.hash.slice(1));
+    return steps.find((s) => s.dataset.id === id) || null;
   };
   window.addEventListener("hashchange", () => go(byHash(), false));
 
-  if (document.querySelector("main").dataset.others === "true") boxes.others.checked = true;
+  const { others, start } = document.querySelector("main").dataset;
+  if (others === "true") boxes.others.checked = true;
   choose();
-  go(byHash() || steps.find(shown) || steps[0], false);
+  go(byHash() || steps.find((s) => s.dataset.id === start) || steps.find(shown) || steps[0], false);
 })();
