@@ -44,6 +44,10 @@ func Examine(in Input) (*Report, error) {
 		x.report.Source = "node"
 	}
 	x.readProxy()
+	if w := in.Node.Workloads; (w == nil || w.Node == "") && x.proxy != nil && in.Live != nil {
+		// Without the node controller the dump has the machine's name only.
+		x.report.Node = cmp.Or(x.proxy.Node.Node, x.report.Node)
+	}
 	for _, s := range in.Node.Host.Sets {
 		if s.Name == setName {
 			x.set = s

@@ -72,7 +72,7 @@ func (x *exam) checkZtunnel() *Check {
 			c.Remedy = "See whether its pod runs and is Ready: kubectl --namespace istio-system get pods -l app=ztunnel -o wide"
 		}
 	case x.Live != nil && x.Live.CertsErr != nil:
-		c.State, c.Text = Wrong, fmt.Sprintf("The ztunnel's network namespace is there, and the ztunnel in it does not answer: %v.", x.Live.CertsErr)
+		c.State, c.Text = Wrong, fmt.Sprintf("The ztunnel's network namespace is there, and the ztunnel in it does not answer: %v.", short(x.Live.CertsErr))
 		c.Remedy = "See the log of the ztunnel's pod. Captured connections end at it until it answers again."
 	case x.proxyErr != nil:
 		c.State, c.Text = Unknown, fmt.Sprintf("What the ztunnel has been told is not known: %v.", x.proxyErr)
@@ -142,7 +142,7 @@ func (x *exam) checkDataPath() *Check {
 		c.State, c.Text = Unknown, x.diffErr.Error()
 		return c
 	}
-	equal, unshown := 0, 0
+	equal, unshown, inPod := 0, 0, 0
 	for _, f := range x.diff.Findings {
 		switch {
 		case f.Kind == nodediff.Equal:
@@ -151,13 +151,22 @@ func (x *exam) checkDataPath() *Check {
 			unshown++
 		case f.Kind.Differs() && (f.Space == dump.HostSpace || f.Space == dump.ZtunnelSpace):
 			c.Details = append(c.Details, difference(f))
+			if f.Space == dump.ZtunnelSpace {
+				inPod++
+			}
 		}
 	}
 	c.Text = fmt.Sprintf("All %d lines of it are as they should be.", equal)
 	if len(c.Details) > 0 {
 		c.State = Wrong
-		c.Text = fmt.Sprintf("%s not as it should be, of %d.", plural(len(c.Details), "line is", "lines are"), equal+len(c.Details))
-		c.Remedy = "ambientctl diff explains each line. A running ambient-node sets it right by itself; its log says why if it can't."
+		c.Text = fmt.Sprintf("%s, of %d.", plural(len(c.Details), "line is not as it should be", "lines are not as they should be"), equal+len(c.Details))
+		c.Remedy = "ambientctl diff explains each line."
+		if inPod < len(c.Details) {
+			c.Remedy += " A running ambient-node sets right by itself what is on the node; its log says why if it can't."
+		}
+		if inPod > 0 {
+			c.Remedy += " What is in the ztunnel's pod is put there when the pod starts: restart it."
+		}
 		if more := len(c.Details) - shownLines; more > 0 {
 			c.Details = append(c.Details[:shownLines], fmt.Sprintf("and %d more", more))
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/ambient22/ambient22/internal/dump"
+	"github.com/ambient22/ambient22/internal/dump/setsave"
 	"github.com/ambient22/ambient22/internal/trace/story"
 	"github.com/ambient22/ambient22/internal/trace/story/proxyview"
 	"github.com/ambient22/ambient22/noderoute"
@@ -20,12 +21,13 @@ import (
 const (
 	farAway  = "192.0.2.1"
 	farPort  = 40000
-	somePort = "80"
+	somePort = 80
 )
 
 // The ports of the ztunnel's listeners.
 const (
 	outboundPort = 15001
+	inboundPort  = 15006 // plain connections
 	hbonePort    = 15008
 )
 
@@ -112,20 +114,74 @@ func (x *exam) peer() netip.Addr {
 
 // way follows a packet of the pod, and one to it, through the node.
 func (x *exam) way(p dump.Pod, out *Pod) {
-	peer := x.peer().String()
-	sent, err := x.mesh.Trace(story.Query{From: p.IP.String(), To: peer + ":" + somePort, ExplainMiss: true})
-	if err != nil {
+	peer := x.peer()
+	sent, err := x.mesh.Trace(story.Query{From: p.IP.String(), To: netip.AddrPortFrom(peer, somePort).String(), ExplainMiss: true})
+	switch {
+	case err != nil:
 		x.unclear(out, fmt.Sprintf("What becomes of a packet that it sends is not known: %v.", err))
-	} else if !sent.Outcome.Captured {
-		x.missed(out, sent, "What it sends is not captured. ")
+	case x.notInSet(p):
+		x.miss(out, Reason{
+			Text:   fmt.Sprintf("What it sends is not captured. Its address %s is not in the set %s.", p.IP, setName),
+			Remedy: "A running ambient-node puts it there by itself; its log says why if it does not.",
+		})
+	case !sent.Outcome.Captured:
+		x.missed(out, sent)
+	case lost(sent) && !x.ended(outboundPort, p.IP, peer):
+		x.cut(out, Reason{Text: "What it sends is captured, and does not get through. " + why(sent), Remedy: remedyDiff})
 	}
-	got, err := x.mesh.Trace(story.Query{From: peer, To: p.IP.String() + ":" + somePort})
+	got, err := x.mesh.Trace(story.Query{From: peer.String(), To: netip.AddrPortFrom(p.IP, somePort).String()})
 	switch {
 	case err != nil:
 		x.unclear(out, fmt.Sprintf("What becomes of a packet that is sent to it is not known: %v.", err))
 	case !x.throughZtunnel(got):
 		x.passedBy(out, got)
+	case lost(got) && !x.ended(inboundPort, peer, p.IP):
+		x.cut(out, Reason{Text: "What is sent to it reaches the ztunnel, and does not get through. " + why(got), Remedy: remedyDiff})
 	}
+}
+
+const remedyDiff = "ambientctl diff shows what differs from what should be there. A running ambient-node puts back by itself what is on the node; what is in the ztunnel's pod comes back when the pod is restarted."
+
+// why is how a story ends, without its first sentence, which is about whom it
+// is told of.
+func why(s *story.Story) string {
+	if _, rest, ok := strings.Cut(s.Outcome.Sentence, ". "); ok {
+		return rest
+	}
+	return s.Outcome.Sentence
+}
+
+// lost tells that a connection ends on its way, as far as the dump shows the way.
+func lost(s *story.Story) bool { return !s.Outcome.Delivered && !s.Outcome.Unknown }
+
+// ended tells that the ztunnel itself ends the connection: a policy that refuses it
+// is no fault of the node.
+func (x *exam) ended(listener uint16, from, to netip.Addr) bool {
+	if x.proxy == nil {
+		return false
+	}
+	r := x.proxy.Accept(proxyview.Conn{
+		Socket: loopback(listener), Remote: netip.AddrPortFrom(from, farPort), Local: netip.AddrPortFrom(to, somePort),
+	})
+	return r.End != ""
+}
+
+// notInSet tells that the set is known and lacks the pod.
+func (x *exam) notInSet(p dump.Pod) bool {
+	return x.set != nil && !slices.ContainsFunc(x.set.Entries, func(e setsave.Entry) bool { return e.Elem == p.IP.String() })
+}
+
+// miss and cut note a reason, and what it means for the pod.
+func (x *exam) miss(out *Pod, r Reason) {
+	out.Capture = Missed
+	out.Reasons = append(out.Reasons, r)
+}
+
+func (x *exam) cut(out *Pod, r Reason) {
+	if out.Capture == Captured {
+		out.Capture = Cut
+	}
+	out.Reasons = append(out.Reasons, r)
 }
 
 func (x *exam) unclear(out *Pod, text string) {
@@ -136,18 +192,16 @@ func (x *exam) unclear(out *Pod, text string) {
 }
 
 // missed notes why a packet of the pod was not captured.
-func (x *exam) missed(out *Pod, s *story.Story, what string) {
-	if s.Outcome.Unknown && s.Miss == nil {
-		x.unclear(out, what+s.Outcome.Sentence)
+func (x *exam) missed(out *Pod, s *story.Story) {
+	r := Reason{Text: "What it sends is not captured. " + s.Outcome.Sentence}
+	if s.Miss != nil {
+		r.Text, r.Remedy = "What it sends is not captured. "+s.Miss.Sentence, s.Miss.Remedy
+		r.at(stopOf(s, s.Miss.Stop))
+	} else if s.Outcome.Unknown {
+		x.unclear(out, r.Text)
 		return
 	}
-	out.Capture = Missed
-	r := Reason{Text: what + s.Outcome.Sentence}
-	if s.Miss != nil {
-		r.Text, r.Remedy = what+s.Miss.Sentence, s.Miss.Remedy
-		r.at(stopOf(s, s.Miss.Stop))
-	}
-	out.Reasons = append(out.Reasons, r)
+	x.miss(out, r)
 }
 
 func (r *Reason) at(stop *story.Stop) {
@@ -185,19 +239,20 @@ func (x *exam) passedBy(out *Pod, s *story.Story) {
 		x.unclear(out, "What is sent to it: "+s.Outcome.Sentence)
 		return
 	}
-	r := Reason{Remedy: "Table 100 should have a route to the pod via 192.168.126.2 dev istioin, and ip rule 103 should lead there. ambientctl diff shows which line differs; a running ambient-node puts it back by itself."}
+	const remedy = "Table 100 should have a route to the pod via 192.168.126.2 dev istioin, and ip rule 103 should lead there. ambientctl diff shows which line differs; a running ambient-node puts it back by itself."
+	r := Reason{Remedy: remedy}
 	route := lastRoute(s)
 	switch {
 	case route != nil && strings.HasPrefix(route.Place.Device, inDevice):
-		r.Text = "What is sent to it does not reach the ztunnel. " + s.Outcome.Sentence
+		r.Text = "What is sent to it does not reach the ztunnel. " + why(s)
+		r.Remedy = remedyDiff
 	case route != nil:
 		r.Text = "What is sent to it is not captured: the node takes a route that leads past the ztunnel."
 		r.at(route)
 	default:
-		r.Text = "What is sent to it is not captured. " + s.Outcome.Sentence
+		r.Text = "What is sent to it is not captured. " + why(s)
 	}
-	out.Capture = Missed
-	out.Reasons = append(out.Reasons, r)
+	x.miss(out, r)
 }
 
 // inDevice is the device that leads to the ztunnel's inbound side; a second ztunnel
@@ -228,12 +283,7 @@ func lastRoute(s *story.Story) *story.Stop {
 
 // served asks whether the ztunnel can do anything with the pod's connections.
 func (x *exam) served(p dump.Pod, out *Pod) {
-	cut := func(text, remedy string) {
-		if out.Capture == Captured {
-			out.Capture = Cut
-		}
-		out.Reasons = append(out.Reasons, Reason{Text: text, Remedy: remedy})
-	}
+	cut := func(text, remedy string) { x.cut(out, Reason{Text: text, Remedy: remedy}) }
 	switch {
 	case x.Node.Ztunnel == nil && x.Live != nil:
 		cut("There is no ztunnel that could take its connections.", "")
