@@ -46,6 +46,9 @@ func (k *kernel) outcome(p Probe, o observation) outcome {
 			return outcome{verdicts: []trace.Verdict{trace.Sent}, packet: end, out: f.dev, via: f.via}
 		}
 	}
+	if last.place == atInLast && o.counted.delivered == 0 {
+		return outcome{verdicts: []trace.Verdict{trace.Dropped}}
+	}
 	if last.place == atInLast {
 		if !o.connected {
 			// What confirms a new connection comes behind the last look, and drops one
@@ -76,9 +79,9 @@ func (k *kernel) lost(p Probe, o observation, last *sighting) []trace.Verdict {
 		return []trace.Verdict{trace.Dropped, trace.Rejected}
 	}
 	switch { // routing took it
-	case o.lost.reversePath > 0:
+	case o.counted.reversePath > 0:
 		return []trace.Verdict{trace.Martian}
-	case o.lost.noRoute > 0:
+	case o.counted.noRoute > 0:
 		return []trace.Verdict{trace.Unroutable}
 	}
 	switch o.route.refusal {

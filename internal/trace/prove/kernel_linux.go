@@ -31,7 +31,7 @@ type kernel struct {
 	buffer  []byte
 	save    *iptsave.Save // the rules as the dump has them
 	links   []*iproute.Link
-	refused counts // what the namespace had refused up to the last look
+	counts  counts // up to the last look
 }
 
 // inside builds the world in a new network namespace and calls f on a thread in
@@ -84,6 +84,10 @@ func (k *kernel) build(ctx context.Context) error {
 		if err := setSysctl(s); err != nil {
 			return err
 		}
+	}
+	// The engine takes sequence numbers to be as they should.
+	if err := setSysctl("net/netfilter/nf_conntrack_tcp_be_liberal=1"); err != nil {
+		return err
 	}
 	return k.listen()
 }

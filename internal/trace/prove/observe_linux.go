@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -21,12 +22,14 @@ type observation struct {
 	connected bool
 	// route is what the kernel says it chooses for a packet that came in.
 	route choice
-	// lost is what the namespace counted where the packet was not seen any more.
-	lost counts
+	// counted is what the namespace counted meanwhile, where the packet did not leave.
+	counted counts
 }
 
-// counts are some of the namespace's counters of packets it had to refuse.
-type counts struct{ reversePath, noRoute uint64 }
+// counts are some of the namespace's counters: of packets that it refused, and of those
+// that it gave to TCP, UDP and ICMP. The confirmation of a connection, behind all
+// observers, may still drop a packet.
+type counts struct{ reversePath, noRoute, delivered uint64 }
 
 // observers is the nftables table that watches. At PREROUTING the first observer
 // gives packets from outside the mark that their Ethernet source address carries. At
@@ -66,7 +69,7 @@ func observers(ports []uint16) string {
 func (k *kernel) watch(ctx context.Context) error {
 	_, err := command(ctx, observers(k.world.Listeners), "nft", "-f", "-")
 	if err == nil {
-		k.refused, err = readCounts()
+		k.counts, err = readCounts()
 	}
 	return err
 }
@@ -91,7 +94,7 @@ func (k *kernel) try(p Probe) (observation, error) {
 	if seen, ok := o.at(atPreLast); err == nil && ok && p.In != "" {
 		o.route, err = k.routes.choose(seen, p.TOS)
 	}
-	if err == nil && !o.arrived() {
+	if err == nil && len(o.frames) == 0 {
 		err = k.count(&o)
 	}
 	return o, err
@@ -131,15 +134,6 @@ func (k *kernel) collect(o *observation) error {
 	return err
 }
 
-// arrived tells that the packet went to its end: a local socket or a device.
-func (o *observation) arrived() bool {
-	if len(o.frames) > 0 {
-		return true
-	}
-	_, ok := o.at(atInLast)
-	return ok
-}
-
 // at is the last sighting at a place.
 func (o *observation) at(p place) (sighting, bool) {
 	for i := len(o.sightings) - 1; i >= 0; i-- {
@@ -152,24 +146,28 @@ func (o *observation) at(p place) (sighting, bool) {
 
 func (k *kernel) count(o *observation) error {
 	now, err := readCounts()
-	o.lost = counts{now.reversePath - k.refused.reversePath, now.noRoute - k.refused.noRoute}
-	k.refused = now
+	o.counted = counts{now.reversePath - k.counts.reversePath, now.noRoute - k.counts.noRoute, now.delivered - k.counts.delivered}
+	k.counts = now
 	return err
 }
 
 func readCounts() (counts, error) {
-	text, err := os.ReadFile("/proc/thread-self/net/netstat")
-	if err != nil {
-		return counts{}, fmt.Errorf("reading the namespace's counters: %w", err)
-	}
 	var c counts
-	fields := map[string]*uint64{"IPReversePathFilter": &c.reversePath, "InNoRoutes": &c.noRoute}
-	rows := strings.Split(string(text), "\n")
-	for i := 0; i+1 < len(rows); i += 2 {
-		names, values := strings.Fields(rows[i]), strings.Fields(rows[i+1])
-		for j, name := range names {
-			if into := fields[name]; into != nil {
-				fmt.Sscan(values[j], into)
+	fields := map[string]*uint64{"IPReversePathFilter": &c.reversePath, "InNoRoutes": &c.noRoute, "InDelivers": &c.delivered}
+	for _, file := range [...]string{"netstat", "snmp"} {
+		text, err := os.ReadFile("/proc/thread-self/net/" + file)
+		if err != nil {
+			return counts{}, fmt.Errorf("reading the namespace's counters: %w", err)
+		}
+		rows := strings.Split(string(text), "\n")
+		for i := 0; i+1 < len(rows); i += 2 {
+			names, values := strings.Fields(rows[i]), strings.Fields(rows[i+1])
+			for j, name := range names {
+				if into := fields[name]; into != nil {
+					if *into, err = strconv.ParseUint(values[j], 10, 64); err != nil {
+						return counts{}, fmt.Errorf("reading the namespace's counter %s: %w", name, err)
+					}
+				}
 			}
 		}
 	}

@@ -39,7 +39,7 @@ func (k *kernel) words(o observation) string {
 	if o.connected {
 		fmt.Fprintf(&b, "  connection %v, answers %v, connmark %#x\n", o.conn.original, o.conn.reply, o.conn.mark)
 	}
-	fmt.Fprintf(&b, "  refused for the reverse path %d, no route %d\n", o.lost.reversePath, o.lost.noRoute)
+	fmt.Fprintf(&b, "  counted: refused for the reverse path %d, no route %d, delivered %d\n", o.counted.reversePath, o.counted.noRoute, o.counted.delivered)
 	return b.String()
 }
 
