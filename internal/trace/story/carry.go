@@ -153,6 +153,9 @@ func (t *traveller) travel(o origin, p trace.Packet) arrival {
 func (s *space) label() string {
 	switch s.kind {
 	case hostSpace:
+		if strings.HasPrefix(s.node.name(), "node") {
+			return s.node.name()
+		}
 		return "node " + s.node.name()
 	case ztunnelSpace:
 		if s.node.proxy != nil && s.node.proxy.Node.Pod != "" {

@@ -63,7 +63,11 @@ func (t *teller) began() string {
 	if t.ends.protocol == protocolUDP {
 		what = "UDP packet"
 	}
-	if t.s.Outcome.Captured {
+	first := t.connections[0]
+	switch {
+	case !t.s.Outcome.Captured && t.s.Outcome.Unknown && first.unknown() && first.arrival.fate == unclear:
+		return fmt.Sprintf("Whether the %s of %s is captured is not clear", what, t.ends.from.short())
+	case t.s.Outcome.Captured:
 		return fmt.Sprintf("The %s of %s is captured", what, t.ends.from.short())
 	}
 	return fmt.Sprintf("The %s of %s is not captured", what, t.ends.from.short())

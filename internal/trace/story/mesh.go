@@ -296,11 +296,18 @@ func (m *Mesh) owner(a netip.Addr) *node {
 		}
 	}
 	for _, n := range m.nodes {
-		if n.podDevice(a) != "" {
+		if n.podDevice(a) != "" || n.enrols(a) {
 			return n
 		}
 	}
 	return nil
+}
+
+// enrols tells that the node has the route of a captured pod with that address.
+func (n *node) enrols(a netip.Addr) bool {
+	return n.host != nil && slices.ContainsFunc(n.host.ns.Routes, func(r *iproute.Route) bool {
+		return r.Table == 100 && r.Dev == inDevice && r.Dst.IsSingleIP() && r.Dst.Addr() == a
+	})
 }
 
 // tunnelled tells an address of a tunnel device, which many nodes share.

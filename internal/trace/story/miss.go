@@ -31,12 +31,15 @@ func (t *teller) explainMiss() *Miss {
 	for _, ask := range []func(*connection) *Miss{
 		t.missByNature, t.missNoRules, t.missByRules, t.missByRouting, t.missInTunnel,
 	} {
-		if t.s.Outcome.Captured {
+		if t.s.Outcome.Captured || first.arrival.walk == trace.Unknown && first.arrival.fate == unclear {
 			break
 		}
 		if m := ask(first); m != nil {
 			return m
 		}
+	}
+	if t.s.Outcome.Unknown && !t.s.Outcome.Captured {
+		return &Miss{Sentence: "Whether it is captured the dumps don't tell. " + capital(firstOf(first.broken, first.arrival.reason)), Stop: t.lastStop(first), Remedy: "Take a whole dump of the node (ambientctl dump)."}
 	}
 	if !t.s.Outcome.Captured {
 		return &Miss{Sentence: "It was not captured. " + capital(firstOf(first.broken, first.arrival.reason, "The story shows its way.")), Stop: t.lastStop(first), Remedy: remedyRepair}

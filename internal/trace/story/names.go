@@ -200,14 +200,24 @@ func (n *node) ztunnelIP() netip.Addr {
 			}
 		}
 	}
-	if n.host != nil {
-		for _, l := range n.host.ns.Links {
-			if l.Tunnel != nil && (l.Name == inDevice || l.Name == outDevice) {
-				return l.Tunnel.Remote
-			}
-		}
+	if r := n.remotes(); len(r) > 0 {
+		return r[0]
 	}
 	return netip.Addr{}
+}
+
+// remotes are where the node's tunnel devices lead: to its ztunnel.
+func (n *node) remotes() []netip.Addr {
+	if n.host == nil {
+		return nil
+	}
+	var list []netip.Addr
+	for _, l := range n.host.ns.Links {
+		if l.Tunnel != nil && (l.Name == inDevice || l.Name == outDevice) && l.Tunnel.Remote.IsValid() {
+			list = append(list, l.Tunnel.Remote)
+		}
+	}
+	return list
 }
 
 // hostAddress is the node's own address: the one of the device that its default

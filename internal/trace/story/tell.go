@@ -37,9 +37,7 @@ func (m *Mesh) Trace(q Query) (*Story, error) {
 		t.s.Source = "live"
 	}
 	for _, n := range m.nodes {
-		for _, g := range n.dump.Gaps {
-			t.doubt(fmt.Sprintf("The dump of %s lacks something: %s.", n.name(), g))
-		}
+		t.gaps(n)
 	}
 	o, err := t.start()
 	if err != nil {
@@ -51,6 +49,19 @@ func (m *Mesh) Trace(q Query) (*Story, error) {
 		t.s.Miss = t.explainMiss()
 	}
 	return t.s, nil
+}
+
+// gaps notes what a dump says that it lacks, without files that are no dump's.
+func (t *traveller) gaps(n *node) {
+	var list []string
+	for _, g := range n.dump.Gaps {
+		if !strings.Contains(g, ": not read: ") {
+			list = append(list, g)
+		}
+	}
+	if len(list) > 0 {
+		t.doubt(fmt.Sprintf("The dump of %s is not complete: %s.", n.name(), strings.Join(list, "; ")))
+	}
 }
 
 // teller tells one story.
@@ -106,6 +117,10 @@ func (t *teller) start() (origin, error) {
 		return origin{}, &NameError{Flag: "--from", Name: t.q.From, Reason: fmt.Sprintf("%s runs on node %s, and the dump of that node is not among those given", from.full(), from.node), Candidates: t.nodeNames()}
 	}
 	if n == nil {
+		if n := t.m.neighbour(from.ip); n != nil {
+			t.doubt(fmt.Sprintf("No dump says where %s is. Its address is next to that of the ztunnel of %s, so it is taken for a pod there, behind a device of its own.", from.ip, n.name()))
+			return origin{space: n.host, in: unknownDevice, pod: from.full()}, nil
+		}
 		return t.fromOutside()
 	}
 	if s := n.inSpace(from.ip); s != nil {
@@ -127,6 +142,25 @@ func (t *teller) nodeNames() []string {
 		names = append(names, n.name())
 	}
 	return names
+}
+
+// unknownDevice stands for a pod's veth whose name no dump tells.
+const unknownDevice = "pod"
+
+// neighbour is the node in whose ztunnel's /24 the address is, where listings are
+// all there is and they have no route to pods.
+func (m *Mesh) neighbour(a netip.Addr) *node {
+	for _, n := range m.nodes {
+		if n.host == nil || !n.dump.Loose {
+			continue
+		}
+		for _, z := range append(n.remotes(), n.ztunnelIP()) {
+			if p, err := z.Prefix(24); z.Is4() && err == nil && p.Contains(a) {
+				return n
+			}
+		}
+	}
+	return nil
 }
 
 // fromOutside is a caller that no dump knows: its packet comes in at the node of
