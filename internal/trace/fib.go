@@ -45,6 +45,7 @@ type hop struct {
 	via      netip.Addr
 	dead     bool
 	linkdown bool
+	onlink   bool
 }
 
 // result is what looking up a destination gave.
@@ -107,7 +108,8 @@ func compileRoute(src *iproute.Route, order int) *route {
 }
 
 func newHop(via netip.Addr, dev string, flags []string) hop {
-	return hop{dev: dev, via: via, dead: slices.Contains(flags, "dead"), linkdown: slices.Contains(flags, "linkdown")}
+	has := func(flag string) bool { return slices.Contains(flags, flag) }
+	return hop{dev: dev, via: via, dead: has("dead"), linkdown: has("linkdown"), onlink: has("onlink")}
 }
 
 // scopeOf is the route's scope; a table's listing leaves out "global".
@@ -156,6 +158,8 @@ type flow struct {
 	iif, oif     string
 	// anyLink passes over ignore_routes_with_linkdown.
 	anyLink bool
+	// scope leaves out routes that lead further than it.
+	scope uint8
 }
 
 // lookup finds the best route of a table: the longest prefix whose route fits.
@@ -195,7 +199,7 @@ func merged(s *Space, local, main *fib, fl *flow) (result, bool) {
 
 // use tells whether the route is good for the flow, and what follows from it.
 func (rt *route) use(s *Space, fl *flow, table uint32) (result, bool) {
-	if rt.tos != 0 && rt.tos != fl.tos&0x1c || rt.dead {
+	if rt.tos != 0 && rt.tos != fl.tos&0x1c || rt.dead || rt.scope < fl.scope {
 		return result{}, false
 	}
 	res := result{kind: foundRoute, table: table, route: rt}
@@ -221,6 +225,44 @@ func (rt *route) use(s *Space, fl *flow, table uint32) (result, bool) {
 		return res, true
 	}
 	return result{}, false
+}
+
+// ownGateways finds next hops that are addresses of the namespace's own. The
+// kernel takes such a route as if it had no gateway (unless it is onlink): the
+// destination itself is the neighbour.
+func (s *Space) ownGateways() {
+	r := &run{s: s, w: &Walk{}, c: NewConns(), blind: true}
+	for _, f := range s.fibs {
+		for _, nets := range f.nets {
+			for _, routes := range nets {
+				for _, rt := range routes {
+					rt.ownGateways(r, f)
+				}
+			}
+		}
+	}
+}
+
+func (rt *route) ownGateways(r *run, f *fib) {
+	for i := range rt.hops {
+		h := &rt.hops[i]
+		gateway, ok := number(h.via)
+		if !ok || !h.via.IsValid() || h.onlink {
+			continue
+		}
+		fl := flow{dst: gateway, iif: loopback, oif: h.dev, scope: scopes["link"], anyLink: true}
+		res, again := result{}, true
+		if f.id != tableMain {
+			res, again = f.lookup(r.s, &fl)
+		}
+		if again || res.kind != foundRoute {
+			res = r.lookup(&fl, false)
+			r.state = state{}
+		}
+		if res.kind == foundRoute && res.route.typ == typeLocal {
+			h.via = netip.Addr{}
+		}
+	}
 }
 
 // usesDev tells whether one of the route's ways is dev.

@@ -146,13 +146,23 @@ func (r *run) manipulate(m manip) {
 	}
 	want, h := other.reversed(), &r.h
 	before := *h
-	if source {
-		h.src, h.sport = want.src, want.sport
-	} else {
+	switch {
+	case source:
+		h.src = want.src
+	default:
 		h.dst = want.dst
-		if hasPorts(h.proto) {
-			h.dport = want.dport
+	}
+	switch {
+	case h.proto == protoICMP: // one identifier stands for both ends
+		if h.dport == h.sport {
+			h.dport = want.sport
 		}
+		h.sport = want.sport
+	case !hasPorts(h.proto):
+	case source:
+		h.sport = want.sport
+	default:
+		h.dport = want.dport
 	}
 	if before == *h {
 		return

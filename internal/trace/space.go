@@ -91,6 +91,7 @@ func (s *Space) compileRoutes() {
 	s.ipRules = compileIPRules(rules, s.fibs)
 	s.merged = isDefault(rules)
 	s.customRules = !s.merged
+	s.ownGateways()
 	for _, r := range rules {
 		s.usesTOS = s.usesTOS || r.TOS != 0
 	}
