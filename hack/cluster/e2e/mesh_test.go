@@ -24,6 +24,7 @@ func TestMesh(t *testing.T) {
 	t.Run("capture", w.testCapture)
 	probes := w.kubeletState(t)
 	t.Run("order", w.testOrder)
+	t.Run("dump", w.testNodeDump)
 	t.Run("gone", w.testGone)
 	t.Run("probes", func(t *testing.T) { w.testProbes(t, probes) })
 	t.Run("rollout", w.testRollout)
