@@ -25,6 +25,8 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"github.com/ambient22/ambient22/internal/trace/story"
 )
 
 var update = flag.Bool("update", false, "write the screenshot docs/trace.png")
@@ -151,6 +153,13 @@ func (b *tab) current() string {
 	return eval[string](b, `return document.querySelector("[aria-current]").dataset.id`)
 }
 
+// show goes to a step by the page's address.
+func (b *tab) show(id string) {
+	b.t.Helper()
+	b.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf("location.hash = %q", "#"+id)),
+		chromedp.Poll[chromedp.Void](fmt.Sprintf("document.querySelector('[aria-current]').dataset.id === %q", id), chromedp.WithPollingTimeout(time.Minute)))
+}
+
 // quiet fails the test if the page asked for anything, or complained.
 func (b *tab) quiet() {
 	b.t.Helper()
@@ -175,6 +184,7 @@ func TestBrowser(t *testing.T) {
 	t.Run("Link", func(t *testing.T) { link(t, browser) })
 	t.Run("Contrast", func(t *testing.T) { contrasts(t, browser) })
 	t.Run("Narrow", func(t *testing.T) { narrow(t, browser) })
+	t.Run("Print", func(t *testing.T) { printed(t, browser) })
 	t.Run("Hostile", func(t *testing.T) { hostileTexts(t, browser) })
 	if *update {
 		t.Run("Screenshot", func(t *testing.T) { screenshot(t, browser) })
@@ -253,8 +263,7 @@ func link(t *testing.T, browser context.Context) {
 	b := open(t, browser, render(t, s))
 	for _, leg := range s.Legs[:2] {
 		for _, stop := range leg.Stops[len(leg.Stops)-12:] {
-			b.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf("location.hash = %q", "#"+stop.ID)),
-				chromedp.Poll[chromedp.Void](fmt.Sprintf("document.querySelector('[aria-current]').dataset.id === %q", stop.ID), chromedp.WithPollingTimeout(time.Minute)))
+			b.show(stop.ID)
 			if !eval[bool](b, `return document.querySelector("[aria-current]").getBoundingClientRect().height > 0 && scrollY === 0`) {
 				t.Errorf("step %s can't be seen", stop.ID)
 			}
@@ -293,6 +302,19 @@ func narrow(t *testing.T, browser context.Context) {
 		}
 	}
 	b.quiet()
+}
+
+// On paper there are no buttons, and every step that the packet took is there in full.
+func printed(t *testing.T, browser context.Context) {
+	b := open(t, browser, render(t, read(t, "article.json")))
+	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"})
+	for _, w := range eval[[]string](b, `
+const seen = (e) => e.getClientRects().length > 0, wrong = [];
+for (const e of document.querySelectorAll("button, #current, input")) if (seen(e)) wrong.push(e.id + " is printed");
+for (const e of document.querySelectorAll("li.step:not(.miss) .more > p")) if (!seen(e)) wrong.push(e.textContent + " is not printed");
+return wrong.slice(0, 5);`) {
+		t.Error(w)
+	}
 }
 
 // smallText finds text that is shown smaller than 10 pixels.
@@ -343,8 +365,10 @@ func hostileTexts(t *testing.T, browser context.Context) {
 
 // screenshot writes the picture that the documentation shows.
 func screenshot(t *testing.T, browser context.Context) {
-	b := open(t, browser, render(t, read(t, "article.json")))
-	b.do(chromedp.Evaluate[chromedp.Void](`location.hash = "#1.109"`), chromedp.Poll[chromedp.Void](`document.querySelector("[aria-current]").dataset.id === "1.109"`))
+	s := read(t, "article.json")
+	b := open(t, browser, render(t, s))
+	at := slices.IndexFunc(s.Legs[0].Stops, func(x story.Stop) bool { return x.Kind == "tproxy" })
+	b.show(s.Legs[0].Stops[at].ID)
 	png := call(b, page.CaptureScreenshot, page.CaptureScreenshotParams{}).Data
 	if len(png) > 300_000 {
 		t.Errorf("the screenshot has %d bytes", len(png))
