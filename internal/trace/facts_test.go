@@ -142,6 +142,7 @@ func TestRouting(t *testing.T) {
 		"a dead route":                       {routes: "10.3.0.0/16 dev b metric 10 dead linkdown\n10.3.0.0/16 dev a metric 20\n", packet: tcp("10.1.0.5:1", "10.3.0.5:2").via("a"), want: "out=a"},
 		"a route whose link is down is used": {routes: "10.3.0.0/16 dev b metric 10 linkdown\n10.3.0.0/16 dev a metric 20\n", packet: tcp("10.1.0.5:1", "10.3.0.5:2").via("a"), want: "out=b"},
 		"unless it is to be ignored":         {routes: "10.3.0.0/16 dev b metric 10 linkdown\n10.3.0.0/16 dev a metric 20\n", sysctl: "net.ipv4.conf.b.ignore_routes_with_linkdown=1", packet: tcp("10.1.0.5:1", "10.3.0.5:2").via("a"), want: "out=a"},
+		"a gateway that is our own is none":  {routes: "10.3.0.0/16 via 10.2.0.1 dev b\n", packet: tcp("10.1.0.5:1", "10.3.0.5:2").via("a"), want: "out=b via= doubts=0"},
 		"two ways":                           {routes: "10.3.0.0/16\n\tnexthop via 10.1.0.9 dev a weight 1\n\tnexthop via 10.2.0.9 dev b weight 1\n", packet: tcp("10.1.0.5:1", "10.3.0.5:2").via("a"), want: "verdict=unknown doubts=1"},
 		"no route":                           {rules: "10:\tfrom all lookup 7\n11:\tfrom all lookup local\n", routes: "", packet: tcp("10.1.0.5:1", "10.9.0.5:2").via("a"), want: "verdict=sent"},
 		"own source":                         {packet: tcp("10.2.0.1:1", "10.2.0.5:2").via("a"), want: "verdict=martian"},

@@ -46,6 +46,7 @@ type hop struct {
 	dead     bool
 	linkdown bool
 	onlink   bool
+	unsure   bool // whether the gateway is used depends on what was there before
 }
 
 // result is what looking up a destination gave.
@@ -229,39 +230,42 @@ func (rt *route) use(s *Space, fl *flow, table uint32) (result, bool) {
 
 // ownGateways finds next hops that are addresses of the namespace's own. The
 // kernel takes such a route as if it had no gateway (unless it is onlink): the
-// destination itself is the neighbour.
+// destination itself is the neighbour. It looks the gateway up once, when the route
+// is made: in the route's table, then as any other address.
 func (s *Space) ownGateways() {
-	r := &run{s: s, w: &Walk{}, c: NewConns(), blind: true}
 	for _, f := range s.fibs {
 		for _, nets := range f.nets {
 			for _, routes := range nets {
 				for _, rt := range routes {
-					rt.ownGateways(r, f)
+					for i := range rt.hops {
+						s.ownGateway(f, &rt.hops[i])
+					}
 				}
 			}
 		}
 	}
 }
 
-func (rt *route) ownGateways(r *run, f *fib) {
-	for i := range rt.hops {
-		h := &rt.hops[i]
-		gateway, ok := number(h.via)
-		if !ok || !h.via.IsValid() || h.onlink {
+func (s *Space) ownGateway(f *fib, h *hop) {
+	gateway, ok := number(h.via)
+	if !ok || !h.via.IsValid() || h.onlink {
+		return
+	}
+	fl := flow{dst: gateway, iif: loopback, oif: h.dev, scope: scopes["link"], anyLink: true}
+	for _, table := range [...]*fib{f, s.fibs[tableLocal], s.fibs[tableMain]} {
+		if table == f && f.id == tableMain {
 			continue
 		}
-		fl := flow{dst: gateway, iif: loopback, oif: h.dev, scope: scopes["link"], anyLink: true}
-		res, again := result{}, true
-		if f.id != tableMain {
-			res, again = f.lookup(r.s, &fl)
-		}
+		res, again := table.lookup(s, &fl)
 		if again || res.kind != foundRoute {
-			res = r.lookup(&fl, false)
-			r.state = state{}
+			continue
 		}
-		if res.kind == foundRoute && res.route.typ == typeLocal {
+		if res.route.typ == typeLocal {
 			h.via = netip.Addr{}
+			// A local route that somebody made may be younger than this one.
+			h.unsure = res.route.src.Proto != "kernel" && res.route.src.Line != 0
 		}
+		return
 	}
 }
 

@@ -118,6 +118,9 @@ func (r *run) take(res result, fl *flow) bool {
 	if len(alive) > pick {
 		h = &rt.hops[alive[pick]]
 	}
+	if h.unsure {
+		r.doubt("whether the gateway, an own address, is used depends on when the route was made: " + rt.src.String())
+	}
 	r.out, r.via, r.rt = h.dev, h.via, rt
 	return true
 }
