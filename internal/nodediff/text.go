@@ -164,15 +164,19 @@ func (p *printer) finding(f Finding) {
 	}
 }
 
-func (p *printer) head(r *Report) {
-	against := r.Against
-	switch against {
+// against words what a report's node was compared with.
+func (r *Report) against() string {
+	switch r.Against {
 	case "plan":
-		against = "what should be there"
+		return "what should be there"
 	case "article":
-		against = "the article's listings"
+		return "the article's listings"
 	}
-	p.line("%s", p.paint(bold, fmt.Sprintf("%s, compared with %s", r.Node, against)))
+	return r.Against
+}
+
+func (p *printer) head(r *Report) {
+	p.line("%s", p.paint(bold, fmt.Sprintf("%s, compared with %s", r.Node, r.against())))
 	for _, g := range r.Generations {
 		p.line("")
 		p.generation(g)
@@ -248,6 +252,16 @@ func (p *printer) foot(r *Report) {
 		p.line("")
 		p.line("%s %s", p.paint(dim, "note"), n)
 	}
+	p.line("")
+	verdict := p.paint(green, "No difference.")
+	if r.Differs() {
+		verdict = p.paint(red, "They differ.")
+	}
+	p.line("%s %s", verdict, r.countText())
+}
+
+// countText is how many lines there are of each kind, in words.
+func (r *Report) countText() string {
 	counts := r.Counts()
 	var parts []string
 	for _, k := range Kinds() {
@@ -259,10 +273,5 @@ func (p *printer) foot(r *Report) {
 			parts = append(parts, fmt.Sprintf("%d %s", n, word))
 		}
 	}
-	p.line("")
-	verdict := p.paint(green, "No difference.")
-	if r.Differs() {
-		verdict = p.paint(red, "They differ.")
-	}
-	p.line("%s %s", verdict, strings.Join(parts, ", "))
+	return strings.Join(parts, ", ")
 }
