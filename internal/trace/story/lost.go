@@ -29,7 +29,7 @@ func (s *space) lostInZtunnel(w *trace.Walk) string {
 	case p.In == "":
 		return ""
 	case w.Verdict == trace.Dropped && lastIsSocket(w):
-		return sentence(capital(w.Steps[len(w.Steps)-1].Why()) + " (TPROXY wants a listener that is there and transparent)")
+		return fmt.Sprintf("TPROXY gives it to port %d, and %s.", tproxied(w), w.Steps[len(w.Steps)-1].Why())
 	case w.Verdict == trace.Dropped:
 		return ""
 	case mark == tproxyMark:
@@ -37,7 +37,7 @@ func (s *space) lostInZtunnel(w *trace.Walk) string {
 	case mark == podReturnMark:
 		return fmt.Sprintf("It is marked 0x4d3 as an answer, but %s, %s.", s.lacksLocal(podReturnMark), localTableText)
 	case p.In == podInDevice || p.In == podOutDevice:
-		if p.Mark != 0 || tproxied(w) {
+		if p.Mark != 0 || tproxied(w) != 0 {
 			return fmt.Sprintf("TPROXY took it, but its mark is %#x and not 0x400, so no ip rule leads it to table 100, %s.", p.Mark, localTableText)
 		}
 		return fmt.Sprintf("No TPROXY rule takes what comes out of %s, %s.", p.In, localTableText)
@@ -52,16 +52,17 @@ func lastIsSocket(w *trace.Walk) bool {
 	return n > 0 && w.Steps[n-1].Kind == trace.StepSocket
 }
 
-func tproxied(w *trace.Walk) bool {
+// tproxied is the port that TPROXY gives the packet to; 0 without TPROXY.
+func tproxied(w *trace.Walk) uint16 {
 	for _, s := range w.Steps {
 		if s.Kind != trace.StepRule || !s.Matched || s.Rule == nil {
 			continue
 		}
-		if _, ok := s.Rule.Target.(iptsave.TPROXY); ok {
-			return true
+		if target, ok := s.Rule.Target.(iptsave.TPROXY); ok {
+			return target.Port
 		}
 	}
-	return false
+	return 0
 }
 
 // lacksLocal says what is missing of an ip rule and table 100.

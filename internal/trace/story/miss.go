@@ -39,12 +39,32 @@ func (t *teller) explainMiss() *Miss {
 		}
 	}
 	if t.s.Outcome.Unknown && !t.s.Outcome.Captured {
+		if m := t.missSet(first); m != nil {
+			return m
+		}
 		return &Miss{Sentence: "Whether it is captured the dumps don't tell. " + capital(firstOf(first.broken, first.arrival.reason)), Stop: t.lastStop(first), Remedy: "Take a whole dump of the node (ambientctl dump)."}
 	}
 	if !t.s.Outcome.Captured {
 		return &Miss{Sentence: "It was not captured. " + capital(firstOf(first.broken, first.arrival.reason, "The story shows its way.")), Stop: t.lastStop(first), Remedy: remedyRepair}
 	}
 	return t.missLater(first)
+}
+
+// missSet is a walk that ended for want of the set that the capturing rule asks for.
+func (t *teller) missSet(c *connection) *Miss {
+	host := c.from.space.node.host
+	if host == nil || c.arrival.space != host || c.arrival.walk != trace.Unknown {
+		return nil
+	}
+	rule := captureRule(host)
+	if rule == nil {
+		return nil
+	}
+	name := conditionsOf(rule).set
+	if findSet(host, name) != nil {
+		return nil
+	}
+	return &Miss{Sentence: fmt.Sprintf("Whether it is captured the dumps don't tell: the rule that captures asks for the set %s, and there is no such set in the dump.", name), Stop: t.lastStop(c), Remedy: "Take a dump as root where ipset is installed (ambientctl dump says what it lacks)."}
 }
 
 // missByNature is what is never captured.

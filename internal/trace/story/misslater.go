@@ -59,16 +59,23 @@ func (t *teller) broken() *connection {
 	return nil
 }
 
-// brokenStop is the last stop of the last leg of a broken connection.
+// brokenStop is where a broken connection ended: the last verdict of its legs, else
+// their last stop.
 func (t *teller) brokenStop(c *connection) string {
-	stop := ""
+	stop, verdict := "", ""
 	prefix := fmt.Sprint(c.number)
 	for _, l := range t.s.Legs {
-		if (l.ID == prefix || strings.HasPrefix(l.ID, prefix+"-")) && len(l.Stops) > 0 {
-			stop = l.Stops[len(l.Stops)-1].ID
+		if l.ID != prefix && !strings.HasPrefix(l.ID, prefix+"-") {
+			continue
+		}
+		for _, s := range l.Stops {
+			stop = s.ID
+			if s.Kind == "verdict" {
+				verdict = s.ID
+			}
 		}
 	}
-	return stop
+	return firstOf(verdict, stop)
 }
 
 func remedyFor(c *connection) string {

@@ -97,6 +97,10 @@ func (c *collector) add(e entity) {
 	case e.ip.IsValid():
 		key = e.ip.String()
 	}
+	if e.kind == serviceEntity && e.name != "" {
+		// Where dumps differ about a service's address, the first one counts.
+		key = e.full()
+	}
 	key = string(rune('0'+e.kind)) + key
 	i, known := c.at[key]
 	if !known {
