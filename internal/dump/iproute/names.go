@@ -67,8 +67,8 @@ func tableWord(id uint32, name string) string {
 var protocols = [...]struct {
 	number uint8
 	name   string
-}{{1, "icmp"}, {2, "igmp"}, {6, "tcp"}, {17, "udp"}, {33, "dccp"}, {47, "gre"}, {50, "esp"}, {51, "ah"},
-	{58, "ipv6-icmp"}, {89, "ospf"}, {132, "sctp"}, {136, "udplite"}}
+}{{1, "icmp"}, {2, "igmp"}, {4, "ipencap"}, {6, "tcp"}, {17, "udp"}, {33, "dccp"}, {41, "ipv6"}, {47, "gre"}, {50, "esp"},
+	{51, "ah"}, {58, "ipv6-icmp"}, {89, "ospf"}, {103, "pim"}, {112, "vrrp"}, {115, "l2tp"}, {132, "sctp"}, {136, "udplite"}}
 
 func protocolNumber(word string) (uint8, bool) {
 	for _, p := range protocols {

@@ -18,7 +18,7 @@ func ParseRoutes(file, text string, table uint32) ([]*Route, error) {
 	}
 	var routes []*Route
 	r := syntax.NewReader(file, text)
-	before := 0
+	before, six := 0, false
 	for {
 		l, ok := r.Next()
 		if !ok {
@@ -35,7 +35,7 @@ func ParseRoutes(file, text string, table uint32) ([]*Route, error) {
 		if err != nil {
 			return nil, err
 		}
-		route.family()
+		six = route.family(six)
 		after := r.Tail(syntax.Line.Blank)
 		var b strings.Builder
 		route.write(&b)
@@ -290,15 +290,24 @@ func assign(to *uint32, word string) bool {
 }
 
 // family finds out whether the route is one of IPv6, and gives "default" its family.
-func (r *Route) family() {
-	r.IPv6 = r.Dst.Addr().Is6() || !r.Dst.IsValid() && r.defaultOf6()
+// ip prints IPv4's tables first: after is that a route of IPv6 stood before. It
+// gives what is true for the next route.
+func (r *Route) family(after bool) bool {
+	r.IPv6 = r.Dst.Addr().Is6()
 	if r.Dst.IsValid() {
-		return
+		return r.IPv6 || after
 	}
+	r.IPv6 = r.defaultOf6() || after && !r.of4()
 	r.Dst = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 	if r.IPv6 {
 		r.Dst = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 	}
+	return r.IPv6 || after
+}
+
+// of4 tells that a gateway or source is one of IPv4.
+func (r *Route) of4() bool {
+	return r.Via.Is4() || r.Src.Is4() || r.crossed || len(r.Nexthops) > 0 && r.Nexthops[0].Via.Is4()
 }
 
 // defaultOf6 tells whether "default" is ::/0: its gateway says so, or an option
@@ -311,7 +320,7 @@ func (r *Route) defaultOf6() bool {
 		return true
 	}
 	for _, w := range r.Extra {
-		if strings.Contains(" "+w.Text+" ", " pref ") || strings.HasPrefix(w.Text, "error ") {
+		if strings.Contains(" "+w.Text+" ", " pref ") || strings.HasPrefix(w.Text, "error ") || strings.HasPrefix(w.Text, "hoplimit ") {
 			return true
 		}
 	}

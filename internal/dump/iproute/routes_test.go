@@ -64,6 +64,20 @@ func TestNamedTables(t *testing.T) {
 	}
 }
 
+// "default" alone does not tell its family; ip prints IPv4 first.
+func TestFamilyOfDefault(t *testing.T) {
+	all, err := ParseRoutes("", "default dev wg0 scope link\nlocal default dev lo table 100 scope host\n2001:db8::/32 dev a metric 1024\ndefault dev wg0 metric 1024\n"+
+		"default via 10.0.0.1 dev eth0\nunreachable default dev lo metric 4294967295 error -101\n", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, six := range []bool{false, false, true, true, false, true} {
+		if all[i].IPv6 != six || all[i].Dst.Addr().Is6() != six {
+			t.Errorf("%s: IPv6 is %v", all[i], all[i].IPv6)
+		}
+	}
+}
+
 func TestOneTable(t *testing.T) {
 	all, err := ParseRoutes("", fixtures(t, "route")["listing-03"], 101)
 	if err != nil {

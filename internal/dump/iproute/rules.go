@@ -92,10 +92,6 @@ func (r *Rule) option(word syntax.Word, w *syntax.Words, c *collector) (bool, er
 		r.From, ok = prefix(value())
 	case "to":
 		r.To, ok = prefix(value())
-	case "tos", "dsfield":
-		var n uint32
-		n, ok = number(value())
-		r.TOS, ok = uint8(n), ok && n < 256
 	case "fwmark":
 		r.Mark, r.Mask, ok = markMask(value())
 	case "iif":
@@ -106,12 +102,8 @@ func (r *Rule) option(word syntax.Word, w *syntax.Words, c *collector) (bool, er
 		ok = r.OIF != ""
 	case "uidrange":
 		r.UIDs, ok = uidRange(value())
-	case "ipproto":
-		r.Protocol, ok = protocolNumber(value())
-	case "sport":
-		r.SPort, ok = ports(value())
-	case "dport":
-		r.DPort, ok = ports(value())
+	case "tos", "ipproto", "sport", "dport":
+		return r.condition(word.Text, w, c)
 	default:
 		return r.action(word, w, c)
 	}
@@ -120,6 +112,40 @@ func (r *Rule) option(word syntax.Word, w *syntax.Words, c *collector) (bool, er
 	}
 	c.known()
 	return true, nil
+}
+
+// condition reads a selector whose value may be a name of this machine's
+// (/etc/protocols, rt_dsfield) or a form that newer versions print, such as ports
+// with a mask. What is not understood is kept: see Conditions.
+func (r *Rule) condition(option string, w *syntax.Words, c *collector) (bool, error) {
+	at := w.Peek()
+	ok := false
+	switch option {
+	case "tos":
+		var n uint32
+		if n, ok = number(at.Text); ok && n < 256 {
+			r.TOS = uint8(n)
+		} else {
+			ok = false
+		}
+	case "ipproto":
+		var n uint8
+		if n, ok = protocolNumber(at.Text); ok {
+			r.Protocol = n
+		}
+	case "sport":
+		r.SPort, ok = ports(at.Text)
+	case "dport":
+		r.DPort, ok = ports(at.Text)
+	}
+	switch {
+	case ok:
+		w.Next()
+		c.known()
+	case at.Text == "":
+		return false, w.Errorf(at, "%q has no value", option)
+	}
+	return ok, nil
 }
 
 // action reads what a rule does.
@@ -200,15 +226,15 @@ func uidRange(word string) (*UIDRange, bool) {
 
 func ports(word string) (r [2]uint16, ok bool) {
 	first, last, ranged := strings.Cut(word, "-")
+	if !ranged {
+		last = first
+	}
 	a, err := strconv.ParseUint(first, 10, 16)
-	if err != nil {
+	b, err2 := strconv.ParseUint(last, 10, 16)
+	if err != nil || err2 != nil {
 		return r, false
 	}
-	if !ranged {
-		return [2]uint16{uint16(a), uint16(a)}, true
-	}
-	b, err := strconv.ParseUint(last, 10, 16)
-	return [2]uint16{uint16(a), uint16(b)}, err == nil
+	return [2]uint16{uint16(a), uint16(b)}, true
 }
 
 // Conditions are words before the rule's action that are not modelled. Such a rule

@@ -65,6 +65,8 @@ func TestConditions(t *testing.T) {
 	for line, want := range map[string]string{
 		"5:\tfrom all tun_id 5 lookup 3":           "tun_id 5",
 		"5:\tfrom all flowlabel 0x7 iif a nop":     "flowlabel 0x7",
+		"5:\tfrom all sport 0x50/0xff lookup 3":    "sport 0x50/0xff",
+		"5:\tfrom all ipproto hopopt tos AF11 nop": "ipproto hopopt tos AF11",
 		"5:\tfrom all lookup 3 realms 3/4":         "",
 		"5:\tfrom all lookup main proto kernel":    "",
 		"5:\tfrom all iif a lookup 3 proto kernel": "",
@@ -109,7 +111,7 @@ func TestErrors(t *testing.T) {
 		{rules, "1:\tfrom 10.0.0.300 lookup 1", `f:1:9: "10.0.0.300" is no value for "from"`},
 		{rules, "1:\tfrom all fwmark 0xg lookup 1", `f:1:20: "0xg" is no value for "fwmark"`},
 		{rules, "1:\tfrom all lookup", `f:1:19: "" is no value for "lookup"`},
-		{rules, "1:\tfrom all ipproto tcp dport 70000 nop", `f:1:31: "70000" is no value for "dport"`},
+		{rules, "1:\tfrom all dport", `f:1:18: "dport" has no value`},
 		{routes, "10.0.0.0/8 dev a\nwhat ever", `f:2:1: no route: "what" is neither a prefix nor a type of routes`},
 		{routes, "10.0.0.0/8 via x dev a", `f:1:16: "x" is no address of a gateway`},
 		{routes, "10.0.0.0/8 dev", `f:1:15: a device's name is expected`},
