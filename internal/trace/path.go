@@ -96,6 +96,9 @@ func (r *run) leave() {
 		r.comeBack()
 		return
 	}
+	if isLoopback(r.h.src) {
+		r.doubt("the source is in 127.0.0.0/8: a neighbour that is not known yet cannot be asked for with it")
+	}
 	r.end(Sent)
 }
 

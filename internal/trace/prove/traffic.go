@@ -71,7 +71,7 @@ func (t *traffic) draw() exchange {
 	if n := len(t.history); n > 0 && !t.chance(3) {
 		e := t.history[max(0, n-1-t.IntN(12))]
 		switch {
-		case e.ended && !slices.Contains(t.casts, e.end.Dst.Addr()) && t.chance(2):
+		case e.ended && !slices.Contains(t.casts, e.end.Dst.Addr()) && !e.end.Src.Addr().IsUnspecified() && t.chance(2):
 			return t.answer(e)
 		case t.chance(3):
 			return t.again(e)
