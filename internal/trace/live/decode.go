@@ -96,10 +96,12 @@ func decodeTrace(b []byte) (*RuleEvent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading a trace of nf_tables: %w", err)
 	}
-	switch kind {
-	case unix.NFT_TRACETYPE_POLICY:
+	switch {
+	case kind == unix.NFT_TRACETYPE_POLICY:
 		r.Kind = RulePolicy
-	case unix.NFT_TRACETYPE_RETURN:
+	case r.Verdict == "return" && r.Handle != 0:
+		// A rule that returns: kernels differ in what they call it.
+	case kind == unix.NFT_TRACETYPE_RETURN || r.Handle == 0:
 		r.Kind = RuleReturn
 	}
 	if h, _, err := parseIPv4(network); err == nil {

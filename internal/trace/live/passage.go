@@ -211,9 +211,6 @@ func (j *joiner) foreign(e Event) {
 		hook = nextHook(hook, r)
 		j.hooks[r.ID] = hook
 	}
-	if r.Handle == 0 && r.Kind == RuleMatched {
-		r.Kind = RuleReturn // how the kernel tells of a chain's end
-	}
 	p.Items = append(p.Items, Item{At: e.At, Hook: hook, Rule: r})
 }
 

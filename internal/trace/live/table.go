@@ -219,7 +219,9 @@ func (b *batch) pick(f *Filter, near, far end) {
 // limits fills a chain that turns the trace on, so often and no oftener.
 func (b *batch) limits(f *Filter, c *nftables.Chain, transport uint32) {
 	if f.Protocol == protoTCP {
-		b.rule(c, opening(transport), []expr.Any{limited(openingRate, openingBurst)}, traceOn(), []expr.Any{verdict(expr.VerdictReturn, "")})
+		// The rule must not end the chain itself: older kernels tell nothing of one
+		// that turns the trace on and returns.
+		b.rule(c, opening(transport), []expr.Any{limited(openingRate, openingBurst)}, traceOn())
 		b.rule(c, opening(transport), []expr.Any{verdict(expr.VerdictReturn, "")})
 	}
 	b.rule(c, []expr.Any{limited(otherRate, otherBurst)}, traceOn())
