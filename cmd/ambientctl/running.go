@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"os/exec"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -36,7 +37,12 @@ func labExec(s streams, o *labFlags) *cobra.Command {
 	return c
 }
 
+// execIn runs a command inside a host. This program itself is found also where no
+// PATH leads to it.
 func execIn(ctx context.Context, l *lab.Lab, s streams, host string, argv []string) error {
+	if argv[0] == "ambientctl" {
+		argv = append([]string{filepath.Join(l.BinDir, argv[0])}, argv[1:]...)
+	}
 	cmd, err := l.Net.Command(ctx, host, argv...)
 	if err != nil {
 		return err

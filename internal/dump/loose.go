@@ -36,7 +36,10 @@ func (t *tree) loose() ([]*Node, error) {
 	var texts []looseText
 	var strange []string
 	for _, f := range t.files {
-		parts := sections(f.Text)
+		parts, err := sections(f.Name, f.Text)
+		if err != nil {
+			return nil, err
+		}
 		if len(parts) == 0 && strings.TrimSpace(f.Text) != "" {
 			strange = append(strange, f.Name)
 		}

@@ -233,12 +233,15 @@ func TestWhatCannotBeOpenedSaysWhy(t *testing.T) {
 		want string
 		at   bool // a place in a text is named
 	}{
-		"nothing there":     {func(t *testing.T) string { return filepath.Join(t.TempDir(), "x") }, "no such file", false},
-		"an empty folder":   {func(t *testing.T) string { return t.TempDir() }, "nothing of it is a dump", false},
-		"a broken text":     {broken, "host.txt:2:", true},
-		"broken JSON":       {func(t *testing.T) string { return write(t, map[string]string{"c.json": "{\"configs\": [\n1,}"}) }, "c.json:2:3", true},
-		"a broken header":   {func(t *testing.T) string { return write(t, map[string]string{"dump.json": "{"}) }, "dump.json:1:", true},
-		"of another time":   {func(t *testing.T) string { return write(t, map[string]string{"dump.json": `{"version": 2}`}) }, "version 2", false},
+		"nothing there":   {func(t *testing.T) string { return filepath.Join(t.TempDir(), "x") }, "no such file", false},
+		"an empty folder": {func(t *testing.T) string { return t.TempDir() }, "nothing of it is a dump", false},
+		"a broken text":   {broken, "host.txt:2:", true},
+		"broken JSON":     {func(t *testing.T) string { return write(t, map[string]string{"c.json": "{\"configs\": [\n1,}"}) }, "c.json:2:3", true},
+		"a broken header": {func(t *testing.T) string { return write(t, map[string]string{"dump.json": "{"}) }, "dump.json:1:", true},
+		"of another time": {func(t *testing.T) string { return write(t, map[string]string{"dump.json": `{"version": 2}`}) }, "version 2", false},
+		"no dump at all": {func(t *testing.T) string {
+			return write(t, map[string]string{"x": strings.Repeat("0: from all lookup 1\na.b = c\n", 500)})
+		}, "it is no dump", true},
 		"two nodes for one": {func(t *testing.T) string { return listings(t) }, "it has 2 nodes (node-a, node-b)", false},
 	} {
 		t.Run(name, func(t *testing.T) {

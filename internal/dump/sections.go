@@ -2,7 +2,12 @@
 
 package dump
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+
+	"github.com/ambient22/ambient22/internal/dump/syntax"
+)
 
 // section is a part of a loose file that has one kind.
 type section struct {
@@ -19,12 +24,16 @@ const kindNone Kind = ""
 // kindIPv6 is what is recognised and not read.
 const kindIPv6 Kind = "ip6tables-save"
 
+// mostSections is how many outputs may follow one another in a file. More are no
+// file that somebody wrote, and each costs its blank lines.
+const mostSections = 200
+
 // sections splits a text into the outputs of the programs that stand in it one
 // after another. A text with nothing known in it has none. All but the first keep
 // their line numbers by blank lines above them.
-func sections(text string) []section {
+func sections(file, text string) ([]section, error) {
 	if isJSON(text) {
-		return []section{{kind: KindConfigDump, text: text}}
+		return []section{{kind: KindConfigDump, text: text}}, nil
 	}
 	var all []section
 	now := section{}
@@ -54,9 +63,15 @@ func sections(text string) []section {
 		}
 		offset += len(line)
 		lines++
+		if len(all) > mostSections {
+			return nil, &syntax.Error{
+				File: file, Line: lines, Column: 1,
+				Reason: fmt.Sprintf("the output of another program begins for the %dth time: it is no dump", mostSections),
+			}
+		}
 	}
 	end(len(text))
-	return all
+	return all, nil
 }
 
 // isJSON tells it by the beginning: an object, or a list of objects.

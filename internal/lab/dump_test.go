@@ -30,6 +30,10 @@ func TestDump(t *testing.T) {
 			if code, _, stderr := ctl(t, "", o.flags("dump", "--out", dir)...); code != 0 || strings.Contains(stderr, "not in the dump") {
 				t.Fatalf("dump: exit code %d: %s", code, stderr)
 			}
+			code, packed, stderr := ctl(t, "", o.flags("exec", "node-a", "--", "ambientctl", "dump", "--out", "-")...)
+			if archives, err := dump.LoadFrom(strings.NewReader(packed)); code != 0 || err != nil || len(archives) != 1 {
+				t.Errorf("dump on a node: exit code %d, %v: %s", code, err, stderr)
+			}
 			nodes, err := dump.OpenAll(dir)
 			if err != nil {
 				t.Fatal(err)
