@@ -25,7 +25,9 @@ type exam struct {
 	// proxy is the ztunnel's configuration; proxyErr says why it is not known.
 	proxy    *proxyview.Proxy
 	proxyErr error
+	names    proxyview.Names
 	set      *setsave.Set // of the captured pods; nil where the dump has none
+	other    netip.Addr   // whom pods are made to talk with
 	diff     *nodediff.Report
 	diffErr  error
 }
@@ -53,6 +55,7 @@ func Examine(in Input) (*Report, error) {
 			x.set = s
 		}
 	}
+	x.other = x.peer()
 	x.diff, x.diffErr = nodediff.Plan(in.Node, nodediff.Options{})
 	x.checkNode()
 	for _, p := range x.pods() {
@@ -74,6 +77,9 @@ func (x *exam) readProxy() {
 		x.proxyErr = errors.New(cmp.Or(z.Missing[dump.KindConfigDump], "the dump has no config_dump"))
 	default:
 		x.proxy, x.proxyErr = proxyview.Read(z.ConfigDump)
+	}
+	if x.proxy != nil {
+		x.names = x.proxy.Names()
 	}
 }
 
@@ -100,11 +106,9 @@ func (x *exam) pods() []dump.Pod {
 			}
 		}
 	}
-	if x.proxy != nil {
-		for _, p := range x.proxy.Names().Pods {
-			if p.Local {
-				found[p.IP] = dump.Pod{IP: p.IP, Namespace: p.Namespace, Name: p.Name, ServiceAccount: p.Account, Enrolled: true, Captured: true}
-			}
+	for _, p := range x.names.Pods {
+		if p.Local && !x.ownAddress(p.IP) {
+			found[p.IP] = dump.Pod{IP: p.IP, Namespace: p.Namespace, Name: p.Name, ServiceAccount: p.Account, Enrolled: true, Captured: true}
 		}
 	}
 	out := make([]dump.Pod, 0, len(found))
@@ -113,4 +117,16 @@ func (x *exam) pods() []dump.Pod {
 	}
 	slices.SortFunc(out, func(a, b dump.Pod) int { return a.IP.Compare(b.IP) })
 	return out
+}
+
+// ownAddress tells that an address is the node's: that of pods which use its network.
+func (x *exam) ownAddress(ip netip.Addr) bool {
+	for _, l := range x.Node.Host.Links {
+		for _, a := range l.Addrs {
+			if a.Prefix.Addr() == ip {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -91,12 +91,10 @@ func (x *exam) peer() netip.Addr {
 			}
 		}
 	}
-	if x.proxy != nil {
-		for _, p := range x.proxy.Names().Pods {
-			known[p.IP] = true
-			if !p.Local && !remote.IsValid() && p.IP.Is4() {
-				remote = p.IP
-			}
+	for _, p := range x.names.Pods {
+		known[p.IP] = true
+		if !p.Local && !remote.IsValid() && p.IP.Is4() {
+			remote = p.IP
 		}
 	}
 	if remote.IsValid() {
@@ -114,7 +112,7 @@ func (x *exam) peer() netip.Addr {
 
 // way follows a packet of the pod, and one to it, through the node.
 func (x *exam) way(p dump.Pod, out *Pod) {
-	peer := x.peer()
+	peer := x.other
 	sent, err := x.mesh.Trace(story.Query{From: p.IP.String(), To: netip.AddrPortFrom(peer, somePort).String(), ExplainMiss: true})
 	switch {
 	case err != nil:
@@ -294,7 +292,7 @@ func (x *exam) served(p dump.Pod, out *Pod) {
 	case x.proxy == nil:
 		return
 	}
-	far := netip.AddrPortFrom(x.peer(), farPort)
+	far := netip.AddrPortFrom(x.other, farPort)
 	const served = "Look at what the node controller serves: ambientctl xds diff compares it with what the ztunnel has. A rejected update (NACK) keeps the ztunnel where it was."
 	sends := x.proxy.Accept(proxyview.Conn{Socket: loopback(outboundPort), Remote: netip.AddrPortFrom(p.IP, farPort), Local: far})
 	switch {
