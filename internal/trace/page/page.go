@@ -71,9 +71,20 @@ type stepView struct {
 
 func look(s *story.Story) *view {
 	v := &view{Story: s, Title: s.From.Name + " → " + s.To.Name + " · trace"}
-	if s.Miss != nil && !s.Miss.Captured {
-		v.Start = s.Miss.Stop
+	keep := ""
+	if s.Miss != nil {
+		keep = s.Miss.Stop
 	}
+	if keep != "" && !s.Miss.Captured {
+		v.Start = keep
+	}
+	short := *s
+	short.Legs = nil
+	for _, l := range s.Legs {
+		l.Stops = shorten(l.Stops, keep)
+		short.Legs = append(short.Legs, l)
+	}
+	s = &short
 	way := walk(s)
 	i := 0
 	for _, l := range s.Legs {

@@ -4,6 +4,7 @@ package page
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -104,5 +105,28 @@ func TestSmall(t *testing.T) {
 		if html := render(t, s); !strings.Contains(html, "0 steps") {
 			t.Error(html)
 		}
+	}
+}
+
+// A chain with thousands of rules does not make a page that no browser can show.
+func TestLongChain(t *testing.T) {
+	s := &story.Story{Legs: []story.Leg{{ID: "1"}}}
+	for i := range 50_000 {
+		s.Legs[0].Stops = append(s.Legs[0].Stops, story.Stop{ID: fmt.Sprintf("1.%d", i+1), Kind: "rule", Place: story.Place{Node: "a", Space: "host", Hook: "PREROUTING"}})
+	}
+	s.Legs[0].Stops[20_000].Matched = true
+	s.Legs[0].Stops[30_000].Decisive = true
+	s.Miss = &story.Miss{Stop: "1.40001"}
+	html := render(t, s)
+	if n, want := strings.Count(html, "<li "), 3+4*(runLength+1); n != want {
+		t.Errorf("%d steps, want %d", n, want)
+	}
+	for _, want := range []string{"19900 more steps that did not match, up to 1.19950, are left out", `data-id="1.20001"`, `data-id="1.30001"`, `data-id="1.40001"`, `data-id="1.50000"`} {
+		if !strings.Contains(html, want) {
+			t.Errorf("%q is missing", want)
+		}
+	}
+	if len(s.Legs[0].Stops) != 50_000 {
+		t.Error("the story itself was changed")
 	}
 }

@@ -125,7 +125,16 @@ func (r *route) way(before, at *story.Stop) []*spot {
 			way = append(way, d)
 		}
 	}
-	return append(way, r.spotOf(at))
+	last := r.spotOf(at)
+	if last == nil && before != nil && space(before.Place) == space(at.Place) && len(r.ways) > 0 {
+		there := r.ways[len(r.ways)-1]
+		last = there[len(there)-1] // it goes no further than the step before
+	}
+	if last == nil {
+		key := spotKey{space: space(at.Place), role: roleElsewhere}
+		last = r.spot(key, at.Place.Space)
+	}
+	return append(way, last)
 }
 
 // device is a device's spot, if it is drawn.
@@ -139,7 +148,7 @@ func (r *route) device(p story.Place) *spot {
 	return r.spot(key, p.Device)
 }
 
-// spotOf is where a step is.
+// spotOf is where a step is, as far as its own words tell.
 func (r *route) spotOf(at *story.Stop) *spot {
 	p := at.Place
 	key := spotKey{space: space(p)}
@@ -164,9 +173,13 @@ func (r *route) spotOf(at *story.Stop) *spot {
 		key.name = "routing"
 	case p.Hook != "":
 		key.name = p.Hook
+	case at.Kind == "socket":
+		key.name = "socket"
+		if p.Space == "ztunnel" {
+			key.role = roleProxy
+		}
 	default:
-		key.role, key.name = roleElsewhere, ""
-		return r.spot(key, p.Space)
+		return nil
 	}
 	return r.spot(key, key.name)
 }
