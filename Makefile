@@ -1,6 +1,6 @@
 # Every target is one script in hack/; run a script directly for its options.
 
-.PHONY: help build images deps lab test unit race e2e bench verify fuzz clean distclean
+.PHONY: help build images deps lab test unit race e2e bench prove verify fuzz clean distclean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -31,6 +31,9 @@ e2e: ## test a real Kubernetes with two nodes on this machine (root; builds it o
 
 bench: ## the benchmarks, side by side with the 2022 way (root)
 	hack/bench.sh
+
+prove: deps ## the tracer's engine against the kernel, 10,000 random packets (root)
+	hack/prove.sh
 
 verify: ## format, vet, staticcheck, import directions, docs, golden files, scripts
 	hack/verify.sh

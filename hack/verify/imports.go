@@ -46,6 +46,7 @@ func rooms() map[string][]string {
 		"internal/trace":       {"internal/dump"},
 		"internal/trace/story": {"envoyconfig/workloadmetadata", "internal/dump", "internal/proxy/accesslog", "internal/proxy/config", "internal/proxy/match", "internal/proxy/rbac", "internal/trace"},
 		"internal/trace/page":  {"internal/trace/story"},
+		"internal/trace/prove": {"internal/dump", "internal/osthread", "internal/trace", "ipset", "noderoute"},
 		"internal/trace/live":  {"internal/dump", "internal/osthread", "internal/trace"},
 		"internal/nodediff":    {"geneve", "internal/dump", "internal/lab/listing", "internal/trace", "internal/trace/page", "ipset", "noderoute"},
 		"internal/doctor":      {"internal/dump", "internal/nodediff", "internal/trace", "noderoute"},

@@ -21,6 +21,11 @@ type outcome struct {
 	socket   uint32 // the socket's mark, where a marked one was given the packet
 }
 
+// arrived tells that it went to its end.
+func (o outcome) arrived() bool {
+	return len(o.verdicts) == 1 && (o.verdicts[0] == trace.Sent || o.verdicts[0] == trace.Delivered)
+}
+
 // outcome reads the observation. Sightings of other packets than the probe are none
 // of its business, apart from those that the kernel made.
 func (k *kernel) outcome(p Probe, o observation) outcome {
@@ -109,6 +114,8 @@ func compare(w *trace.Walk, got outcome) []string {
 	for _, v := range got.verdicts {
 		fits = fits || v == w.Verdict
 	}
+	// An ip rule "unreachable" is no route to the kernel.
+	fits = fits || w.Verdict == trace.Rejected && got.verdicts[0] == trace.Unroutable && unreachableRule(w)
 	if !fits {
 		return []string{fmt.Sprintf("verdict: the engine says %v, the kernel did %v", verdictName(w.Verdict), verdictNames(got.verdicts))}
 	}
@@ -134,6 +141,16 @@ func compare(w *trace.Walk, got outcome) []string {
 	return list
 }
 
+// unreachableRule tells that the last ip rule looked at says so.
+func unreachableRule(w *trace.Walk) bool {
+	for i := len(w.Steps) - 1; i >= 0; i-- {
+		if w.Steps[i].Kind == trace.StepIPRule {
+			return w.Steps[i].Matched && w.Steps[i].IPRule.Action == "unreachable"
+		}
+	}
+	return false
+}
+
 // compareConn says where the two remember a connection differently.
 func compareConn(conns *trace.Conns, p Probe, o observation) []string {
 	flow, ok := conns.Flow(p.Packet)
@@ -153,27 +170,38 @@ func compareConn(conns *trace.Conns, p Probe, o observation) []string {
 
 // compareCounters says which rules counted other numbers of packets than the
 // engine let them match. The kernel's are read from a second saving of the rules.
-func compareCounters(rules, after *iptsave.Save, counted map[*iptsave.Rule]uint64) []string {
+func compareCounters(rules, now *iptsave.Save, counted map[*iptsave.Rule]uint64) []string {
 	var list []string
+	eachRule(rules, now, func(table string, r *iptsave.Rule, kernel *iptsave.Counters) {
+		switch {
+		case kernel == nil:
+			list = append(list, fmt.Sprintf("counters: none in the kernel: %s: %s", table, r))
+		case kernel.Packets > counted[r]:
+			list = append(list, fmt.Sprintf("counters: more in the kernel: %d, in the engine %d: %s: %s", kernel.Packets, counted[r], table, r))
+		case kernel.Packets < counted[r]:
+			list = append(list, fmt.Sprintf("counters: more in the engine: %d, in the kernel %d: %s: %s", counted[r], kernel.Packets, table, r))
+		}
+	})
+	return list
+}
+
+// eachRule calls f with each rule and the counters that it has in a later saving;
+// nil where that has no such rule.
+func eachRule(rules, now *iptsave.Save, f func(table string, r *iptsave.Rule, counters *iptsave.Counters)) {
 	for _, t := range rules.Tables {
-		now := after.Table(t.Name)
+		later := now.Table(t.Name)
 		for _, c := range t.Chains {
 			for i, r := range c.Rules {
-				if now == nil || now.Chain(c.Name) == nil || len(now.Chain(c.Name).Rules) <= i || now.Chain(c.Name).Rules[i].Counters == nil {
-					list = append(list, fmt.Sprintf("counters: %s has no counter of %s", t.Name, r))
-					continue
-				}
-				if kernel := now.Chain(c.Name).Rules[i].Counters.Packets; kernel != counted[r] {
-					more := "engine"
-					if kernel > counted[r] {
-						more = "kernel"
+				var counters *iptsave.Counters
+				if later != nil {
+					if chain := later.Chain(c.Name); chain != nil && i < len(chain.Rules) {
+						counters = chain.Rules[i].Counters
 					}
-					list = append(list, fmt.Sprintf("counters: more in the %s: %d packets matched in the engine, %d in the kernel: %s: %s", more, counted[r], kernel, t.Name, r))
 				}
+				f(t.Name, r, counters)
 			}
 		}
 	}
-	return list
 }
 
 func verdictNames(list []trace.Verdict) []string {

@@ -46,8 +46,8 @@ func (k *kernel) archive(ctx context.Context) (*dump.Archive, error) {
 	return a, err
 }
 
-// counters is the rules with what they counted.
-func (k *kernel) counters(ctx context.Context) (*iptsave.Save, error) {
+// saved is the rules with what they have counted by now.
+func (k *kernel) saved(ctx context.Context) (*iptsave.Save, error) {
 	program := "iptables-" + k.world.Variant + "-save"
 	text, err := command(ctx, "", program, "-c")
 	if err != nil {

@@ -15,8 +15,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/ambient22/ambient22/internal/dump/iproute"
-	"github.com/ambient22/ambient22/internal/dump/iptsave"
 	"github.com/ambient22/ambient22/internal/osthread"
 )
 
@@ -29,8 +27,6 @@ type kernel struct {
 	routes  *netlink
 	sockets []int
 	buffer  []byte
-	save    *iptsave.Save // the rules as the dump has them
-	links   []*iproute.Link
 	counts  counts // up to the last look
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/ambient22/ambient22/internal/dump"
+	"github.com/ambient22/ambient22/internal/dump/iproute"
 	"github.com/ambient22/ambient22/internal/dump/iptsave"
 	"github.com/ambient22/ambient22/internal/trace"
 )
@@ -23,8 +24,8 @@ type Trial struct {
 	// Probes are those that were sent, up to the first difference.
 	Probes      []Probe
 	Differences []string
-	Walk        *trace.Walk // of the packet that went differently
-	Seen        string      // what the kernel did with it
+	Walk        *trace.Walk   // of the packet that went differently
+	Seen        func() string // what the kernel did with it
 }
 
 // source gives a run its packets. after is called with where each came to.
@@ -33,19 +34,24 @@ type source interface {
 	after(ended bool, end trace.Packet, out string)
 }
 
+// told is what the engine was told of a world.
+type told struct {
+	archive *dump.Archive
+	space   *trace.Space
+	save    *iptsave.Save // the rules as the dump has them
+	links   []*iproute.Link
+}
+
 // run builds a world and sends it packets until one goes another way than the
 // engine says.
 func run(ctx context.Context, w World, packets source) (*Trial, error) {
-	trial := &Trial{World: w, Verdicts: map[string]int{}, Doubts: map[string]int{}}
+	trial := newTrial(w)
 	err := inside(ctx, w, func(k *kernel) error {
-		space, err := k.load(ctx, trial)
+		t, err := k.tell(ctx)
 		if err != nil {
 			return err
 		}
-		if err := k.watch(ctx); err != nil {
-			return err
-		}
-		return k.compare(ctx, trial, space, packets)
+		return k.compare(ctx, trial, t, packets)
 	})
 	if err != nil {
 		return trial, fmt.Errorf("running %s: %w", w.Name, err)
@@ -53,91 +59,148 @@ func run(ctx context.Context, w World, packets source) (*Trial, error) {
 	return trial, nil
 }
 
-// load reads the world back and gives it to the engine.
-func (k *kernel) load(ctx context.Context, trial *Trial) (*trace.Space, error) {
-	var err error
-	if trial.Archive, err = k.archive(ctx); err != nil {
-		return nil, err
+// runOther is run with an engine that was told of another world.
+func runOther(ctx context.Context, engine, kernels World, packets source) (*Trial, error) {
+	trial := newTrial(engine)
+	var t *told
+	err := inside(ctx, engine, func(k *kernel) (err error) {
+		t, err = k.tell(ctx)
+		return err
+	})
+	if err == nil {
+		err = inside(ctx, kernels, func(k *kernel) error { return k.compare(ctx, trial, t, packets) })
 	}
-	node, err := trial.Archive.Parse()
+	return trial, err
+}
+
+func newTrial(w World) *Trial {
+	return &Trial{World: w, Verdicts: map[string]int{}, Doubts: map[string]int{}}
+}
+
+// tell reads the world back and gives it to the engine.
+func (k *kernel) tell(ctx context.Context) (*told, error) {
+	archive, err := k.archive(ctx)
 	if err != nil {
 		return nil, err
 	}
-	k.links = node.Host.Links
-	if k.save = node.Host.NFT; k.world.Variant == "legacy" {
-		k.save = node.Host.Legacy
+	node, err := archive.Parse()
+	if err != nil {
+		return nil, err
+	}
+	t := &told{archive: archive, links: node.Host.Links, save: node.Host.NFT}
+	if k.world.Variant == "legacy" {
+		t.save = node.Host.Legacy
 	}
 	var sockets []trace.Socket
 	for _, port := range k.world.Listeners {
 		sockets = append(sockets, listening(port)...)
 	}
-	space, err := trace.Compile(node.Host, trace.Sockets(sockets...))
+	t.space, err = trace.Compile(node.Host, trace.Sockets(sockets...))
 	if err != nil {
 		return nil, fmt.Errorf("compiling the dump: %w", err)
 	}
-	return space, nil
+	return t, nil
+}
+
+// comparison is one run of packets through both.
+type comparison struct {
+	*kernel
+	*told
+	trial    *Trial
+	conns    *trace.Conns
+	counted  map[*iptsave.Rule]uint64 // packets that matched in the engine
+	tracking bool                     // the kernel has shown connections
 }
 
 // compare is the loop. It ends with the first difference.
-func (k *kernel) compare(ctx context.Context, trial *Trial, space *trace.Space, packets source) error {
-	conns := trace.NewConns()
-	counted := map[*iptsave.Rule]uint64{}
-	tracking := false
-	var walk *trace.Walk // the last packet's
-	var seen string
-	for {
-		p, ok := packets.next()
-		if !ok {
-			break
-		}
+func (k *kernel) compare(ctx context.Context, trial *Trial, t *told, packets source) error {
+	trial.Archive = t.archive
+	if err := k.watch(ctx); err != nil {
+		return err
+	}
+	c := comparison{kernel: k, told: t, trial: trial, conns: trace.NewConns(), counted: map[*iptsave.Rule]uint64{}}
+	for p, ok := packets.next(); ok && len(trial.Differences) == 0; p, ok = packets.next() {
 		trial.Probes = append(trial.Probes, p)
-		o, err := k.try(p)
+		got, err := c.packet(ctx, p)
 		if err != nil {
 			return err
 		}
-		w := &trace.Walk{Record: true}
-		if p.In != "" {
-			space.Receive(p.Packet, conns, w)
-		} else {
-			space.Send(p.Packet, conns, w)
-		}
-		for _, s := range w.Steps {
-			if s.Kind == trace.StepRule && s.Matched {
-				counted[s.Rule]++
-			}
-		}
-		got := k.outcome(p, o)
-		walk, seen = w, k.words(o)
-		arrived := len(got.verdicts) == 1 && (got.verdicts[0] == trace.Sent || got.verdicts[0] == trace.Delivered)
-		packets.after(arrived, got.packet, got.out)
-		if w.Verdict == trace.Unknown || len(w.Doubt) > 0 {
-			trial.Doubted++
-			for _, d := range w.Doubt {
-				trial.Doubts[d]++
-			}
-			if conns, err = k.connections(ctx); err != nil {
-				return err
-			}
-			continue
-		}
-		tracking = tracking || o.connected
-		differences := compare(w, got)
-		if tracking {
-			differences = append(differences, compareConn(conns, p, o)...)
-		}
-		if len(differences) > 0 {
-			trial.Differences, trial.Walk, trial.Seen = differences, walk, seen
-			return nil
-		}
-		trial.Compared++
-		trial.Verdicts[verdictName(w.Verdict)]++
+		packets.after(got.arrived(), got.packet, got.out)
 	}
-	if trial.Doubted > 0 {
+	if len(trial.Differences) > 0 {
 		return nil
 	}
-	after, err := k.counters(ctx)
+	return c.counters(ctx)
+}
+
+// packet gives both a packet.
+func (c *comparison) packet(ctx context.Context, p Probe) (outcome, error) {
+	w := &trace.Walk{Record: true}
+	if p.In != "" {
+		c.space.Receive(p.Packet, c.conns, w)
+	} else {
+		c.space.Send(p.Packet, c.conns, w)
+	}
+	sure := w.Verdict != trace.Unknown && len(w.Doubt) == 0
+	if !sure {
+		if err := c.counters(ctx); err != nil || len(c.trial.Differences) > 0 {
+			return outcome{}, err
+		}
+	}
+	o, err := c.try(p)
+	if err != nil {
+		return outcome{}, err
+	}
+	got := c.outcome(p, o)
+	c.trial.Walk, c.trial.Seen = w, func() string { return words(o, c.links) }
+	if !sure {
+		return got, c.doubted(ctx, w)
+	}
+	for _, s := range w.Steps {
+		if s.Kind == trace.StepRule && s.Matched {
+			c.counted[s.Rule]++
+		}
+	}
+	c.tracking = c.tracking || o.connected
+	differences := compare(w, got)
+	if c.tracking {
+		differences = append(differences, compareConn(c.conns, p, o)...)
+	}
+	if c.trial.Differences = differences; len(differences) == 0 {
+		c.trial.Compared++
+		c.trial.Verdicts[verdictName(w.Verdict)]++
+	}
+	return got, nil
+}
+
+// doubted goes on from what the kernel has, after a packet that the engine could not
+// be sure of.
+func (c *comparison) doubted(ctx context.Context, w *trace.Walk) error {
+	c.trial.Doubted++
+	for _, d := range w.Doubt {
+		c.trial.Doubts[d]++
+	}
+	var err error
+	if c.conns, err = c.connections(ctx); err != nil {
+		return err
+	}
+	now, err := c.saved(ctx)
+	if err != nil {
+		return err
+	}
+	eachRule(c.save, now, func(_ string, r *iptsave.Rule, kernel *iptsave.Counters) {
+		if kernel != nil {
+			c.counted[r] = kernel.Packets
+		}
+	})
+	return nil
+}
+
+// counters compares those of all rules.
+func (c *comparison) counters(ctx context.Context) error {
+	now, err := c.saved(ctx)
 	if err == nil {
-		trial.Differences, trial.Walk, trial.Seen = compareCounters(k.save, after, counted), walk, seen
+		c.trial.Differences = compareCounters(c.save, now, c.counted)
 	}
 	return err
 }

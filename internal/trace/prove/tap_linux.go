@@ -119,7 +119,9 @@ func (t *tap) answer(request []byte) error {
 	b = append(b, mac[:]...)
 	b = append(b, arp[24:28]...)
 	b = append(b, t.mac[:]...)
-	b = append(b, arp[14:18]...)
+	// The asker's address is left out: the kernel may ask with one in 127.0.0.0/8, and
+	// takes no answers to that.
+	b = append(b, 0, 0, 0, 0)
 	if _, err := unix.Write(t.fd, b); err != nil {
 		return fmt.Errorf("answering for neighbour %s on %s: %w", asked, t.name, err)
 	}

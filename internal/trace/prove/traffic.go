@@ -71,13 +71,19 @@ func (t *traffic) draw() exchange {
 	if n := len(t.history); n > 0 && !t.chance(3) {
 		e := t.history[max(0, n-1-t.IntN(12))]
 		switch {
-		case e.ended && !slices.Contains(t.casts, e.end.Dst.Addr()) && !e.end.Src.Addr().IsUnspecified() && t.chance(2):
+		case e.ended && t.answerable(e) && t.chance(2):
 			return t.answer(e)
 		case t.chance(3):
 			return t.again(e)
 		}
 	}
 	return t.fresh()
+}
+
+// answerable leaves out what was for everybody, and what came from nowhere: a process
+// that sends to 0.0.0.0 has its own address put in, and a raw socket hasn't.
+func (t *traffic) answerable(e exchange) bool {
+	return !slices.Contains(t.casts, e.end.Dst.Addr()) && !e.end.Src.Addr().IsUnspecified()
 }
 
 // answer is a packet from where an earlier one came to.

@@ -8,13 +8,14 @@ import (
 	"strings"
 
 	"github.com/ambient22/ambient22/internal/dump/conntrack"
+	"github.com/ambient22/ambient22/internal/dump/iproute"
 	"github.com/ambient22/ambient22/internal/trace"
 )
 
 // words is what the kernel did, for people.
-func (k *kernel) words(o observation) string {
+func words(o observation, links []*iproute.Link) string {
 	names := map[int]string{0: "-"}
-	for _, l := range k.links {
+	for _, l := range links {
 		names[l.Index] = l.Name
 	}
 	places := map[place]string{
@@ -72,7 +73,9 @@ func (t *Trial) Text() string {
 		}
 		fmt.Fprintf(&b, "  %s: %+v out %q via %v socket %v connmark %#x\n", verdictName(t.Walk.Verdict), t.Walk.Packet, t.Walk.Out, t.Walk.Via, t.Walk.Socket, t.Walk.Connmark)
 	}
-	fmt.Fprintf(&b, "== the kernel\n%s", t.Seen)
+	if t.Seen != nil {
+		fmt.Fprintf(&b, "== the kernel\n%s", t.Seen())
+	}
 	return b.String()
 }
 

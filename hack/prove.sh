@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Compares the tracer's engine with the kernel: random rules, ip rules, routes, sets
+# and packets in network namespaces of their own. Prints the seed, which makes the
+# same again. Options: --packets N, --seed N, --v, and others (--help).
+source "$(dirname "$0")/lib.sh"
+need_root "the kernel is asked in network namespaces"
+
+go run ./hack/prove "$@"
