@@ -266,7 +266,7 @@ func (x *exam) checkCertificates() *Check {
 			c.Remedy = "Look at the node controller's log: it issues them, or asks for them."
 		}
 	case c.State == OK:
-		c.Text = fmt.Sprintf("%s; the first expires in %s.", plural(leaves, "is valid", "are valid"), span(first.To.Sub(x.Now)))
+		c.Text = fmt.Sprintf("%s; the first expires in %s.", plural(leaves, "certificate is valid", "certificates are valid"), span(first.To.Sub(x.Now)))
 	case c.State == Note:
 		c.Text = "All are valid, and some should have been renewed by now."
 		c.Remedy = "Look at the node controller's log: it renews them well before they expire."
