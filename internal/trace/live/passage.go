@@ -3,7 +3,9 @@
 package live
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -88,7 +90,19 @@ type joiner struct {
 	hooks    map[uint32]trace.Hook   // where nf_tables' packet is
 	passages []*Passage
 	frames   []Event
+	// caller and target are the call that is waited for; began tells that its first
+	// packet was seen.
+	caller []netip.Addr
+	target netip.AddrPort
+	began  bool
 }
+
+// Bounds of what is kept: frames at any time, and passages as long as the call has
+// not begun. The oldest go first.
+const (
+	maxFrames = 10_000
+	maxBefore = 1_000
+)
 
 func newJoiner(space string, words vocabulary) *joiner {
 	return &joiner{
@@ -103,7 +117,9 @@ func (j *joiner) add(e Event) {
 	case e.Conn != nil:
 		j.attach(e)
 	case e.Frame != nil:
-		j.frames = append(j.frames, e)
+		if j.frames = append(j.frames, e); len(j.frames) > maxFrames {
+			j.frames = slices.Delete(j.frames, 0, maxFrames/2)
+		}
 	case e.Rule.Legacy:
 		j.legacy(e)
 	case e.Rule.Table == j.words.own:
@@ -146,7 +162,11 @@ func (j *joiner) begin(e Event) {
 	if r.Header == nil {
 		return
 	}
+	j.forget()
 	p := &Passage{Space: j.space, First: *r.Header, In: j.words.devices[r.In], Began: e.At}
+	if p.First.Dst == j.target && slices.Contains(j.caller, p.First.Src.Addr()) {
+		j.began = true
+	}
 	j.passages = append(j.passages, p)
 	j.byID[r.ID], j.byKey[r.Header.key()] = p, p
 	hook := trace.Prerouting
@@ -158,6 +178,27 @@ func (j *joiner) begin(e Event) {
 	p.Items = append(p.Items, Item{At: e.At, Hook: hook, Seen: &Observation{
 		Priority: atStart, Header: *r.Header, Mark: r.Mark, In: r.In, Out: r.Out,
 	}})
+}
+
+// forget makes room as long as the call has not begun.
+func (j *joiner) forget() {
+	if j.began || len(j.passages) < maxBefore {
+		return
+	}
+	old := map[*Passage]bool{}
+	for _, p := range j.passages[:maxBefore/2] {
+		old[p] = true
+	}
+	j.passages = slices.Delete(j.passages, 0, maxBefore/2)
+	gone := func(_ key, p *Passage) bool { return old[p] }
+	maps.DeleteFunc(j.byKey, gone)
+	for id, p := range j.byID {
+		if old[p] {
+			delete(j.byID, id)
+			delete(j.seeing, id)
+			delete(j.hooks, id)
+		}
+	}
 }
 
 func (j *joiner) observe(e Event) {

@@ -42,6 +42,9 @@ const (
 	DefaultTimeout = 30 * time.Second
 	DefaultQuiet   = 300 * time.Millisecond
 	tunnelPort     = 6081
+	// mostQuiet times Quiet is the longest that a call is listened to where others go
+	// on.
+	mostQuiet = 10
 	// maxEvents bounds what a trace keeps.
 	maxEvents = 200_000
 )
@@ -58,8 +61,8 @@ type session struct {
 	spaces   []*traced
 	mu       sync.Mutex
 	events   int
-	last     time.Time // of the last event
-	began    bool      // a packet was traced
+	began    time.Time // when the call's first packet was seen
+	reach    *story.Reach
 	changed  chan struct{}
 	callErr  error
 	doubts   []string
@@ -97,7 +100,7 @@ func Record(ctx context.Context, nodes []Node, o Options) (*Recording, error) {
 	if o.TunnelPort == 0 {
 		o.TunnelPort = tunnelPort
 	}
-	s := &session{o: o, changed: make(chan struct{}, 1)}
+	s := &session{o: o, reach: reach, changed: make(chan struct{}, 1)}
 	err = s.watch(nodes, reach)
 	if err == nil {
 		err = s.wait(ctx)
@@ -209,6 +212,7 @@ func (s *session) watchSpace(node string, ns *dump.Netns, space Space, f Filter)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t.joiner = newJoiner(space.Name, w.vocabulary())
+	t.joiner.caller, t.joiner.target = s.reach.From, s.reach.To
 	for _, e := range t.early {
 		t.joiner.add(e)
 	}
@@ -221,7 +225,10 @@ func (s *session) watchSpace(node string, ns *dump.Netns, space Space, f Filter)
 func (s *session) hear(t *traced, e Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.events++; s.finished || s.events > maxEvents {
+	if !s.began.IsZero() {
+		s.events++
+	}
+	if s.finished || s.events > maxEvents {
 		return
 	}
 	if t.joiner == nil {
@@ -229,13 +236,29 @@ func (s *session) hear(t *traced, e Event) {
 		return
 	}
 	t.joiner.add(e)
-	if e.Rule != nil {
-		s.last, s.began = e.At, true
-		select {
-		case s.changed <- struct{}{}:
-		default:
+	if e.Rule == nil || !t.joiner.began {
+		return
+	}
+	if s.began.IsZero() {
+		s.began = e.At
+		for _, other := range s.spaces {
+			other.joiner.began = true // the call may pass there next
 		}
 	}
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// since is how long ago the call's first packet was seen; 0 where it was not.
+func (s *session) since() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.began.IsZero() {
+		return 0
+	}
+	return time.Since(s.began)
 }
 
 // wait makes the call, or waits for one, and goes on until nothing happens any more.
@@ -264,22 +287,23 @@ func (s *session) await(ctx context.Context, called chan struct{}) error {
 	for {
 		select {
 		case <-ctx.Done():
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			if s.began {
+			switch {
+			case s.since() > 0:
 				return nil // it still goes on: what there is, is told
+			case errors.Is(ctx.Err(), context.Canceled):
+				return ctx.Err()
 			}
 			return fmt.Errorf("%w within %s", ErrNoCall, s.o.Timeout)
 		case <-s.changed:
-			quiet.Reset(s.o.Quiet)
-		case <-quiet.C:
-			s.mu.Lock()
-			began := s.began
-			s.mu.Unlock()
-			if began && over(called) {
-				return nil
+			// Other calls on the same connections must not keep this one open.
+			if s.since() < mostQuiet*s.o.Quiet {
+				quiet.Reset(s.o.Quiet)
 			}
-			if s.o.Call != nil && over(called) {
+		case <-quiet.C:
+			switch {
+			case s.since() > 0 && over(called):
+				return nil
+			case s.o.Call != nil && over(called):
 				return errors.Join(ErrNoCall, s.callErr)
 			}
 			quiet.Reset(s.o.Quiet)

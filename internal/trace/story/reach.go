@@ -11,6 +11,9 @@ import (
 // whatever a ztunnel or a service chooses.
 type Reach struct {
 	Protocol uint8
+	// From are the caller's addresses, To is what it calls.
+	From []netip.Addr
+	To   netip.AddrPort
 	// Near are the caller's addresses and those of the ztunnels, which call in its
 	// place.
 	Near []netip.Addr
@@ -25,7 +28,7 @@ func (m *Mesh) Reach(q Query) (*Reach, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Reach{Protocol: e.protocol, Near: []netip.Addr{e.from.ip}, Far: []netip.Addr{e.dst.Addr()}, Ports: []uint16{e.dst.Port()}}
+	r := &Reach{Protocol: e.protocol, From: []netip.Addr{e.from.ip}, To: e.dst, Far: []netip.Addr{e.dst.Addr()}, Ports: []uint16{e.dst.Port()}}
 	for _, n := range m.nodes {
 		if z := n.ztunnelIP(); z.IsValid() {
 			r.Near = append(r.Near, z)
@@ -33,7 +36,7 @@ func (m *Mesh) Reach(q Query) (*Reach, error) {
 		if e.from.kind == nodeEntity && n.name() == e.from.node && n.host != nil {
 			for _, l := range n.host.ns.Links {
 				for _, a := range l.Addrs {
-					r.Near = append(r.Near, a.Prefix.Addr())
+					r.From = append(r.From, a.Prefix.Addr())
 				}
 			}
 		}
@@ -51,14 +54,16 @@ func (m *Mesh) Reach(q Query) (*Reach, error) {
 			}
 		}
 	}
-	r.Near, r.Far = distinct(r.Near, netip.Addr.Compare), distinct(r.Far, netip.Addr.Compare)
+	r.From = distinct(r.From)
+	r.Near, r.Far = distinct(append(r.Near, r.From...)), distinct(r.Far)
 	slices.Sort(r.Ports)
 	r.Ports = slices.Compact(r.Ports)
 	return r, nil
 }
 
-func distinct(list []netip.Addr, compare func(a, b netip.Addr) int) []netip.Addr {
+// distinct is the list in order, each once, without what no packet between hosts has.
+func distinct(list []netip.Addr) []netip.Addr {
 	list = slices.DeleteFunc(list, func(a netip.Addr) bool { return !a.Is4() || a.IsLoopback() })
-	slices.SortFunc(list, compare)
+	slices.SortFunc(list, netip.Addr.Compare)
 	return slices.Compact(list)
 }
