@@ -59,6 +59,14 @@ func (n *testNode) addPod(t *testing.T, ns, veth, addr string) {
 	t.Helper()
 	netnstest.Run(t, "ip netns add "+ns)
 	t.Cleanup(func() { netnstest.Run(t, "ip netns delete "+ns) })
+	// Without IPv6 no address becomes valid by itself later on.
+	inNetns(t, ns, func() {
+		for _, where := range []string{"all", "default"} {
+			if err := os.WriteFile("/proc/sys/net/ipv6/conf/"+where+"/disable_ipv6", []byte("1"), 0); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 	netnstest.Run(t, "ip link add "+veth+" type veth peer name eth0 netns "+ns)
 	netnstest.Run(t, "ip link set "+veth+" up")
 	netnstest.Run(t, "ip route add "+addr+" dev "+veth)
