@@ -132,17 +132,18 @@ func (o *nodeDiffFlags) run(s streams, args []string) error {
 
 // reports compares every node of the dump.
 func (o *nodeDiffFlags) reports(options nodediff.Options, args []string) ([]*nodediff.Report, error) {
+	switch {
+	case len(args) == 2 && o.listings:
+		return nil, errors.New("--listings compares one dump with the article: give one dump, or leave --listings out")
+	case len(args) == 2 && args[0] == "-" && args[1] == "-":
+		return nil, errors.New("comparing standard input with itself: only one dump can be -")
+	}
 	nodes, err := o.open(args[0])
 	if err != nil {
 		return nil, err
 	}
 	switch {
-	case len(args) == 2 && o.listings:
-		return nil, errors.New("--listings compares one dump with the article: give one dump, or leave --listings out")
 	case len(args) == 2:
-		if args[0] == "-" && args[1] == "-" {
-			return nil, errors.New("comparing standard input with itself: only one dump can be -")
-		}
 		others, err := o.open(args[1])
 		if err != nil {
 			return nil, err

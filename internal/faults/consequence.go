@@ -4,7 +4,11 @@ package faults
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ambient22/ambient22/internal/dump"
 	"github.com/ambient22/ambient22/internal/nodediff"
@@ -39,6 +43,7 @@ func Probes() []Probe {
 		tcp("a pod outside the mesh calls httpbin", "10.4.3.30", "10.4.4.11:80", "outside-b", "http://10.4.4.11/"),
 		tcp("a pod outside the mesh calls notsleep", "10.4.3.30", "10.4.4.7:80", "outside-b", "http://10.4.4.7/"),
 		tcp("a pod outside the mesh on the same node calls sleep", "10.4.4.30", "10.4.4.19:80", "outside-a", "http://10.4.4.19/"),
+		tcp("a pod outside the mesh calls the service details", "10.4.4.30", "10.8.9.83:9080", "outside-a", "http://10.8.9.83:9080/"),
 		{Name: "sleep sends UDP to a pod outside the mesh", Query: story.Query{From: "10.4.4.19", To: "10.4.3.30:53", Protocol: "udp"}},
 		{Name: "sleep calls its own node", Query: story.Query{From: "10.4.4.19", To: "10.4.4.1:10250", Protocol: "tcp"}},
 		{Name: "the node sends UDP to sleep", Query: story.Query{From: "10.4.4.1", To: "10.4.4.19:53", Protocol: "udp"}},
@@ -88,13 +93,26 @@ func (c *Consequence) follow(s *story.Story) {
 			}
 			switch stop.Kind {
 			case "iprule", "route", "device", "nat", "tproxy", "socket", "tunnel", "filterchain", "verdict":
-				c.Way = append(c.Way, stop.Place.Node+" "+stop.Place.Space+": "+stop.Text)
+				c.Way = append(c.Way, stop.Place.Node+"|"+where(stop.Place.Space)+": "+stop.Text)
 			}
 			if stop.Mark != stop.MarkAfter || stop.Connmark != stop.ConnmarkAfter {
 				c.Marks = append(c.Marks, stop.Place.Node+" "+stop.Place.Space+": "+stop.MarkAfter+" "+stop.ConnmarkAfter)
 			}
 		}
 	}
+}
+
+// where words the kind of a namespace.
+func where(space string) string {
+	switch space {
+	case "host":
+		return "on the node"
+	case "ztunnel":
+		return "in the ztunnel's pod"
+	case "pod":
+		return "in the pod"
+	}
+	return "between the nodes"
 }
 
 // Effect is how much a fault matters to a call.
@@ -137,7 +155,8 @@ func Gravest(healthy, ill []Consequence) (Consequence, Effect) {
 func Detour(healthy, ill Consequence) string {
 	for i, step := range ill.Way {
 		if i >= len(healthy.Way) || healthy.Way[i] != step {
-			return step
+			_, text, _ := strings.Cut(step, "|")
+			return text
 		}
 	}
 	return ""
@@ -166,15 +185,20 @@ func Cases(a *dump.Archive, nodes []*dump.Node, at int) ([]Case, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []Case
-	for _, f := range all {
-		c, err := caseOf(f, a, nodes, at, healthy)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", f.ID, err)
-		}
-		out = append(out, c)
+	out := make([]Case, len(all))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, f := range all {
+		group.Go(func() error {
+			c, err := caseOf(f, a, nodes, at, healthy)
+			if err != nil {
+				return fmt.Errorf("%s: %w", f.ID, err)
+			}
+			out[i] = c
+			return nil
+		})
 	}
-	return out, nil
+	return out, group.Wait()
 }
 
 func caseOf(f Fault, a *dump.Archive, nodes []*dump.Node, at int, healthy []Consequence) (Case, error) {

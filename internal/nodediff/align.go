@@ -91,32 +91,32 @@ func align(want, have []item, ordered bool) []pair {
 			take(Extra, -1, h)
 		}
 	}
-	sortPairs(pairs)
+	sortPairs(pairs, len(have))
 	return pairs
 }
 
 // sortPairs puts them in the order of what is wanted; what is extra stands behind
 // what it follows.
-func sortPairs(pairs []pair) {
-	wantAt := map[int]int{}
+func sortPairs(pairs []pair, haves int) {
+	behind := make([]int, haves) // what is wanted in the place of a line, or of the last before it
+	for i := range behind {
+		behind[i] = -1
+	}
 	for _, p := range pairs {
 		if p.want >= 0 && p.have >= 0 && p.kind != Moved {
-			wantAt[p.have] = p.want
+			behind[p.have] = p.want
+		}
+	}
+	for i := 1; i < haves; i++ {
+		if behind[i] < 0 {
+			behind[i] = behind[i-1]
 		}
 	}
 	place := func(p pair) (int, int) {
 		if p.want >= 0 {
 			return p.want, -1
 		}
-		for h := p.have - 1; h >= 0; h-- {
-			if w, is := wantAt[h]; is {
-				return w, p.have
-			}
-			if p.have-h > 1000 {
-				break
-			}
-		}
-		return -1, p.have
+		return behind[p.have], p.have
 	}
 	slices.SortStableFunc(pairs, func(a, b pair) int {
 		aw, ah := place(a)

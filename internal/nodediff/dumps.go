@@ -188,8 +188,9 @@ func (t *twins) saves(kind dump.Kind, a, b *iptsave.Save) {
 		}
 		return
 	}
+	inA, inB := chainsByID(a), chainsByID(b)
 	for _, id := range chainIDs(a, b) {
-		want, have := chainOf(a, id.table, id.chain), chainOf(b, id.table, id.chain)
+		want, have := inA[id], inB[id]
 		blk := block{
 			space: t.a.name, section: IPTables, place: id.table + "/" + id.chain, file: t.b.file(kind), ordered: true,
 			want: t.items(want, t.na), have: t.items(have, t.nb),
@@ -237,6 +238,16 @@ func (t *twins) items(c *iptsave.Chain, n aliases) []item {
 }
 
 type chainID struct{ table, chain string }
+
+func chainsByID(s *iptsave.Save) map[chainID]*iptsave.Chain {
+	out := map[chainID]*iptsave.Chain{}
+	for _, t := range s.Tables {
+		for _, c := range t.Chains {
+			out[chainID{t.Name, c.Name}] = c
+		}
+	}
+	return out
+}
 
 // chainIDs are the chains of both sides, in the order of the first.
 func chainIDs(saves ...*iptsave.Save) []chainID {

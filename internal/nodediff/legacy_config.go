@@ -273,6 +273,9 @@ func (l *legacy) planPod() (noderoute.Plan, error) {
 // it, whatever the pod's lines say.
 func (l *legacy) gateway() netip.Addr {
 	g := l.addr(paramGateway)
+	if l.pod == nil {
+		return g
+	}
 	if own, is := l.pod.address("eth0"); is && own.Addr() == g && l.addr(paramHost).IsValid() {
 		return l.addr(paramHost)
 	}
@@ -296,7 +299,11 @@ func logName(r *iptsave.Rule) string {
 func (l *legacy) parameters() []Parameter {
 	var out []Parameter
 	for _, name := range questioned() {
-		if p := l.w.parameter(name); p.Value != "" {
+		p := l.w.parameter(name)
+		if name == paramGateway {
+			p.Value = addrText(l.gateway())
+		}
+		if p.Value != "" {
 			out = append(out, p)
 		}
 	}

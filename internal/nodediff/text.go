@@ -145,7 +145,10 @@ func (p *printer) finding(f Finding) {
 		for _, field := range f.Fields {
 			p.line("      %s %s %s %s", p.paint(dim, "field"), field.Name+":", p.paint(red, orNothing(field.Want))+" →", p.paint(green, orNothing(field.Have)))
 		}
-		if f.Want != f.Have {
+		switch {
+		case f.Kind == Contradiction:
+			text("against", f.Want)
+		case f.Want != f.Have:
 			text("wanted", f.Want)
 		}
 	case f.Kind == Moved:
