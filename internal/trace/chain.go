@@ -37,7 +37,7 @@ func (r *run) walkChain(base *chain) {
 		}
 		switch ru.act {
 		case actJump, actGoto:
-			if jumps++; ru.target.absent || len(stack) > maxDepth || jumps > 1<<20 {
+			if jumps++; ru.target.absent || len(stack) > maxDepth || jumps > 1<<16 {
 				r.unknown("the chain " + ru.target.name + " is not in the dump, or jumps in a circle")
 				return
 			}

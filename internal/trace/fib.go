@@ -102,8 +102,8 @@ func compileRoute(src *iproute.Route, order int) *route {
 	for _, n := range src.Nexthops {
 		rt.hops = append(rt.hops, newHop(n.Via, n.Dev, n.Flags))
 	}
-	if src.Dev == "" && src.NHID != 0 && len(src.Nexthops) == 0 && rt.typ == typeUnicast {
-		rt.strange = "its next hop is an object that is not in the dump"
+	if src.Dev == "" && len(src.Nexthops) == 0 && rt.typ == typeUnicast {
+		rt.strange = "the route names no device: " + src.String()
 	}
 	return rt
 }

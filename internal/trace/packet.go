@@ -82,7 +82,7 @@ func maskOf(bits int) uint32 {
 	if bits <= 0 {
 		return 0
 	}
-	return ^uint32(0) << (32 - bits)
+	return ^uint32(0) << (32 - min(bits, 32))
 }
 
 // The address blocks that routing treats in their own way (RFC 1122).

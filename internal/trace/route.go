@@ -3,7 +3,6 @@
 package trace
 
 import (
-	"math"
 	"slices"
 
 	"github.com/ambient22/ambient22/internal/dump/iproute"
@@ -68,7 +67,10 @@ func compileIPRules(rules []*iproute.Rule, fibs map[uint32]*fib) []ipRule {
 			}
 		case "goto":
 			c.act = ipGoto
-			c.jump = slices.IndexFunc(rules, func(r *iproute.Rule) bool { return r.Priority == src.Goto })
+			// Only forward: the kernel refuses anything else.
+			if at := slices.IndexFunc(rules, func(r *iproute.Rule) bool { return r.Priority == src.Goto }); at > i {
+				c.jump = at
+			}
 		case "nop":
 			c.act = ipNop
 		case "blackhole":
@@ -147,7 +149,7 @@ func (r *run) lookup(fl *flow, told bool) result {
 		return r.lookupMerged(fl, told)
 	}
 	rules := r.s.ipRules
-	for i, hops := 0, 0; i < len(rules) && hops <= math.MaxUint16; i++ {
+	for i := 0; i < len(rules); i++ {
 		c := &rules[i]
 		matched := c.matches(fl)
 		if matched == maybe {
@@ -169,7 +171,6 @@ func (r *run) lookup(fl *flow, told bool) result {
 			continue
 		case ipGoto:
 			if c.jump >= 0 {
-				hops++
 				i = c.jump - 1
 			}
 			continue

@@ -212,6 +212,8 @@ func (s *Step) whyIPRule() string {
 			return "looks into table " + tableName(r.Table)
 		case "goto":
 			return fmt.Sprintf("goes on at rule %d", r.Goto)
+		case "":
+			return "what the rule does is not understood"
 		}
 		return r.Action
 	}
