@@ -160,3 +160,49 @@ func matches(l *Lab, s *story.Story, rule [3]string) bool {
 	}
 	return false
 }
+
+// A story goes to a waypoint, and says that the rest is the waypoint's.
+func TestStoryOfWaypoint(t *testing.T) {
+	l := up(t, "nft")
+	s, err := l.scene()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.apply(t.Context(), "waypoint.yaml", waypointPod, `"waypoint"`); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "calls go to the waypoint", func() error { return want(served(t, l), "_to_server_waypoint_proxy_") })
+	told, err := meshOf(t, l).Trace(query(t, l, "sleep", "http://productpage:9080/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := told.Outcome
+	if !o.Captured || !o.Unknown || o.Delivered || !strings.Contains(o.Sentence, "The tunnel reaches the pod default/bookinfo-productpage-waypoint itself, at port 15006. It is a waypoint") &&
+		!strings.Contains(o.Sentence, "the tunnel reaches the pod default/bookinfo-productpage-waypoint itself, at port 15006. It is a waypoint") {
+		t.Errorf("%+v", o)
+	}
+}
+
+// A pod that ends tunnels itself gets them through the ztunnel of its node.
+func TestStoryOfPodThatEndsTunnels(t *testing.T) {
+	l := up(t, "legacy")
+	s, err := l.scene()
+	if err != nil {
+		t.Fatal(err)
+	}
+	labelled := strings.Replace(readManifest(t, l, "bookinfo.yaml"), "    app: details\n    version: v1\n",
+		"    app: details\n    version: v1\n    networking.istio.io/tunnel: h2\n", 1)
+	if _, err := s.apply(t.Context(), "bookinfo.yaml", labelled, "virtual_inbound_hbone"); err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []string{"sleep", "productpage"} {
+		told, err := meshOf(t, l).Trace(query(t, l, from, "http://details:9080/"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := lastCall(told)
+		if o := told.Outcome; !o.Delivered || !o.Tunnelled || o.Unknown || !strings.HasSuffix(last.Packet, " → 10.4.3.15:15008") {
+			t.Errorf("from %s: %+v, at last %s", from, o, last.Packet)
+		}
+	}
+}

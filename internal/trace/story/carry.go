@@ -464,12 +464,20 @@ func arrivalDevice(n *node, next netip.Addr) string {
 	return "eth0"
 }
 
+// podAt is the pod with that address, or nil.
+func (m *Mesh) podAt(a netip.Addr) *entity {
+	for i, e := range m.names {
+		if e.kind == podEntity && e.ip == a && e.name != "" {
+			return &m.names[i]
+		}
+	}
+	return nil
+}
+
 // podName is a pod's name by its address.
 func (m *Mesh) podName(a netip.Addr) string {
-	for _, e := range m.names {
-		if e.kind == podEntity && e.ip == a && e.name != "" {
-			return e.full()
-		}
+	if e := m.podAt(a); e != nil {
+		return e.full()
 	}
 	return a.String()
 }

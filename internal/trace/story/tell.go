@@ -240,6 +240,9 @@ func (t *teller) follow(c *connection) *connection {
 		c.original = t.originalOf(c)
 		up = t.take(c)
 	}
+	if c.arrival.fate == inPod && c.tunnel != nil {
+		t.takeNative(c)
+	}
 	t.s.Legs[leg].Title = t.title(c)
 	t.opened(c)
 	if c.arrival.fate != arrived && c.arrival.fate != inPod {
@@ -355,21 +358,41 @@ func (t *teller) takePod(c *connection) {
 	}
 }
 
-// takeNative is a tunnel that reaches the pod itself.
+// takeNative is a tunnel that reaches a pod itself, without a ztunnel in between.
 func (t *teller) takeNative(c *connection) {
-	before := t.connections[len(t.connections)-1]
-	if n := len(t.connections); n > 1 {
-		before = t.connections[n-2]
-	}
-	text := fmt.Sprintf("The tunnel reaches the pod %s itself, at port %d.", c.arrival.space.pod, c.arrival.socket.Port())
-	if before.proxy != nil && before.proxy.Up != nil && before.proxy.Up.Cluster == "virtual_inbound_hbone" {
+	pod := t.m.podName(c.arrival.packet.Dst.Addr())
+	text := fmt.Sprintf("The tunnel reaches the pod %s itself, at port %d.", pod, c.arrival.socket.Port())
+	e := t.m.podAt(c.arrival.packet.Dst.Addr())
+	switch cluster := t.cluster(c); {
+	case cluster == "virtual_inbound_hbone", c.arrival.space.node == c.from.space.node && !strings.Contains(cluster, "_waypoint_proxy_"):
+		// On its own node a ztunnel opens tunnels to a pod only if it ends them.
 		t.socketStop(c, text+" It ends tunnels by itself.")
 		return
+	case strings.Contains(cluster, "_waypoint_proxy_"):
+		text += " It is a waypoint: what it does with the request, and where it sends it, is in its own configuration."
+		t.doubt(fmt.Sprintf("%s is a waypoint, and no dump here has its configuration. From there a tunnel of its own leads to the pod, which the story of a call from %s to that pod tells.", pod, pod))
+		c.lostSight = true
+	case e != nil && e.known && e.captured:
+		text += " No ztunnel has ended it on the way."
+	default:
+		text += " No ztunnel has ended it on the way."
+		c.lostSight = true
+		t.doubt(fmt.Sprintf("Whether something in pod %s ends tunnels on port %d no dump tells; an application doesn't.", pod, c.arrival.socket.Port()))
 	}
-	text += " No ztunnel has ended it on the way."
-	t.doubt(fmt.Sprintf("Whether something in pod %s ends tunnels on port %d no dump tells; an application doesn't.", c.arrival.space.pod, c.arrival.socket.Port()))
 	t.socketStop(c, text)
 	c.broken = text
+}
+
+// cluster is the cluster of the ztunnel that a connection belongs to; "" for the
+// caller's own.
+func (t *teller) cluster(c *connection) string {
+	if c.number < 2 {
+		return ""
+	}
+	if before := t.connections[c.number-2]; before.proxy != nil && before.proxy.Up != nil {
+		return before.proxy.Up.Cluster
+	}
+	return ""
 }
 
 // takeSidecar is a connection that the pod's own rules lead to a proxy within it:
