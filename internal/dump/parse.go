@@ -41,6 +41,9 @@ func (a *Archive) Parse() (*Node, error) {
 			spaces[space].Missing[kind] = f.Truncated // a part of it is no JSON
 			continue
 		}
+		if kind == KindRuleset && f.Truncated != "" {
+			f.Text = wholeTables(f.Text)
+		}
 		if err := spaces[space].take(kind, f, tableUnknown); err != nil {
 			return nil, err
 		}
@@ -61,6 +64,16 @@ func (a *Archive) Parse() (*Node, error) {
 	}
 	n.place(spaces)
 	return n, nil
+}
+
+// wholeTables is what of a cut off output of nft list ruleset can be read: a
+// table ends with a brace that stands alone.
+func wholeTables(text string) string {
+	const end = "\n}\n"
+	if at := strings.LastIndex(text, end); at >= 0 {
+		return text[:at+len(end)]
+	}
+	return ""
 }
 
 // place sorts the namespaces into the node and says of all what they do not have.
