@@ -53,7 +53,7 @@ func FuzzRule(f *testing.F) {
 			return
 		}
 		rule.text = ""
-		if got := rule.String(); got != line {
+		if got := rule.Saved(); got != line {
 			t.Fatalf("printed %q, want %q", got, line)
 		}
 		rule.Unmodelled()

@@ -8,11 +8,30 @@ import (
 	"strings"
 )
 
-// String is the rule as iptables-save prints it, "-A CHAIN ...".
-func (r *Rule) String() string { return string(r.appendTo(nil)) }
+// String is the rule as iptables-save prints it, "-A CHAIN ...", without its
+// counters and without what somebody wrote behind it.
+func (r *Rule) String() string {
+	if r.Counters == nil {
+		return string(r.appendParts(nil))
+	}
+	plain := *r
+	plain.Counters = nil
+	return string(plain.appendParts(nil))
+}
+
+// Saved is the rule's line as it stood in the text, made from the model.
+func (r *Rule) Saved() string { return string(r.appendTo(nil)) }
 
 func (r *Rule) appendTo(b []byte) []byte {
 	start := len(b)
+	b = r.appendParts(b)
+	if len(r.form.gaps) > 0 {
+		b = append(b[:start], widen(string(b[start:]), r.form.gaps)...)
+	}
+	return append(b, r.form.tail...)
+}
+
+func (r *Rule) appendParts(b []byte) []byte {
 	if r.Counters != nil && r.form.countersAt == 0 {
 		b = append(r.Counters.appendTo(b), ' ')
 	}
@@ -31,10 +50,7 @@ func (r *Rule) appendTo(b []byte) []byte {
 			b = appendPart(append(b, ' '), r.Matches[i])
 		}
 	}
-	if len(r.form.gaps) > 0 {
-		b = append(b[:start], widen(string(b[start:]), r.form.gaps)...)
-	}
-	return append(b, r.form.tail...)
+	return b
 }
 
 // appendListedCounters prints the counters as iptables -S -v does, where they

@@ -204,3 +204,20 @@ func TestErrorsHavePlaces(t *testing.T) {
 		}
 	}
 }
+
+// TestRuleWithoutCounters: for people a rule is printed without what it has counted.
+func TestRuleWithoutCounters(t *testing.T) {
+	for line, want := range map[string]string{
+		"[1:2] -A X -i lo -j Y ":    "-A X -i lo -j Y",
+		"-A X -i lo -c 1 2 -j Y":    "-A X -i lo -j Y",
+		"-A X  -i lo -j Y  # there": "-A X -i lo -j Y",
+	} {
+		rule, err := ParseRule(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rule.String() != want || rule.Saved() != line {
+			t.Errorf("%q is printed %q and saved %q", line, rule, rule.Saved())
+		}
+	}
+}
