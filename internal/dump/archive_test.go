@@ -106,6 +106,9 @@ func TestNothingIsLeftWhereWritingFails(t *testing.T) {
 	if err := dump.WriteTo(filepath.Join(dir, "missing", "a.tar.gz"), small("n")); err == nil {
 		t.Error("a file in no folder was written")
 	}
+	if err := dump.WriteTo(filepath.Join(dir, "a.zip"), small("n")); err == nil {
+		t.Error("a folder was called a.zip")
+	}
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 1 {
 		t.Errorf("left behind: %v, %v", entries, err)

@@ -44,7 +44,11 @@ func (t *tree) loose() ([]*Node, error) {
 			strange = append(strange, f.Name)
 		}
 		for _, s := range parts {
-			texts = append(texts, looseText{section: s, scope: scopeOfName(f.Name), file: f.Name})
+			whose := scopeOfName(f.Name)
+			if whose.space == "" {
+				whose.space = scopeOfWords(s.hint).space
+			}
+			texts = append(texts, looseText{section: s, scope: whose, file: f.Name})
 		}
 	}
 	if len(texts) == 0 {

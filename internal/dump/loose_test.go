@@ -138,6 +138,14 @@ func TestLooseFiles(t *testing.T) {
 				}
 			},
 		},
+		"what a shell showed of two namespaces": {
+			map[string]string{"s": "=== host: rules\n" + someRules + "me@desk:~$ kubectl exec -n istio-system ztunnel-z4qmh -- ip rule\n" + someRules},
+			func(t *testing.T, nodes []*dump.Node) {
+				if n := nodes[0]; n.Host == nil || n.Ztunnel == nil || len(n.Ztunnel.Rules) != 2 || n.Ztunnel.Rules[0].Line != 5 {
+					t.Fatalf("%+v", n)
+				}
+			},
+		},
 		"one after another without a word between": {
 			map[string]string{"all": someSave + someRules + someTable},
 			func(t *testing.T, nodes []*dump.Node) {

@@ -100,7 +100,8 @@ func isHeading(line string) bool {
 		rest := strings.TrimPrefix(line[at+len(prompt):], "sudo ")
 		command, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
 		switch command {
-		case "ip", "iptables", "iptables-save", "iptables-nft-save", "iptables-legacy-save", "ip6tables-save", "ipset", "nft", "conntrack", "sysctl":
+		case "ip", "iptables", "iptables-save", "iptables-nft-save", "iptables-legacy-save", "ip6tables-save", "ipset", "nft", "conntrack", "sysctl",
+			"kubectl", "nsenter", "docker", "crictl":
 			return true
 		}
 	}

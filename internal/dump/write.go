@@ -75,9 +75,12 @@ func Write(w io.Writer, archives ...*Archive) error {
 // whole or not at all.
 func WriteTo(path string, archives ...*Archive) error {
 	var err error
-	if strings.HasSuffix(path, Suffix) || strings.HasSuffix(path, ".tgz") {
+	switch ending := filepath.Ext(path); {
+	case strings.HasSuffix(path, Suffix), ending == ".tgz":
 		err = writeFile(path, archives)
-	} else {
+	case ending == ".tar", ending == ".gz", ending == ".zip":
+		err = fmt.Errorf("an archive's name ends in %s, and a folder's in none of those", Suffix)
+	default:
 		err = writeFolder(path, archives)
 	}
 	if err != nil {
