@@ -75,7 +75,7 @@ func (r *run) ask(c *chain, ru *rule) bool {
 		if ru.act == actNone {
 			note = noteNoMatter
 		} else {
-			pick, ok := r.decide(Choice{Kind: ChoiceUnknown, N: 2, Rule: ru.src})
+			pick, ok := r.decide(Choice{Kind: ChoiceUnknown, N: 2, Rule: ru.src, Reason: r.unsure.reason()})
 			if !ok {
 				return false
 			}
@@ -99,8 +99,8 @@ func (r *run) ask(c *chain, ru *rule) bool {
 
 // Notes of rules that could not be judged.
 const (
-	noteNoMatter = "a condition is not modelled; the rule changes nothing"
-	noteUnknown  = "a condition is not modelled; both ways were followed"
+	noteNoMatter = "a condition cannot be judged; the rule changes nothing"
+	noteUnknown  = "a condition cannot be judged; both ways end alike"
 )
 
 // foresee fills in the marks behind a rule's target, which is carried out next.

@@ -176,6 +176,7 @@ func (r *run) match(ru *rule) (result answer, failed int) {
 			return no, int(c.at)
 		case maybe:
 			result = maybe
+			r.unsure = c
 		}
 	}
 	if random != nil && ru.act != actNone {
@@ -185,4 +186,19 @@ func (r *run) match(ru *rule) (result answer, failed int) {
 		}
 	}
 	return result, -1
+}
+
+// reason says why a condition cannot be judged.
+func (c *cond) reason() string {
+	switch {
+	case c.kind == condSet && c.set == nil:
+		return "the set " + c.match.(iptsave.Set).Name + " is not in the dump"
+	case c.kind == condSet:
+		return "the set " + c.set.name + " cannot be asked: " + c.set.problem()
+	case c.kind == condSocket:
+		return "which sockets are open is not known"
+	case c.kind == condPhysDev:
+		return "whether a bridge's port was involved is not known"
+	}
+	return "the condition " + c.match.String() + " is not modelled"
 }

@@ -150,7 +150,7 @@ func (c *Choice) question() string {
 			return "a condition of this ip rule is not modelled: " + c.IPRule.String()
 		}
 	}
-	return "a condition of this rule is not modelled: " + c.Rule.String()
+	return c.Reason + ": " + c.Rule.String()
 }
 
 // taken says which way somebody chose.

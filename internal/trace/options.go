@@ -60,6 +60,7 @@ type Choice struct {
 	Rule   *iptsave.Rule
 	Route  *iproute.Route
 	IPRule *iproute.Rule
+	Reason string // of a ChoiceUnknown about a Rule: what keeps it from being judged
 	// Probability of way 1 of a ChoiceRandom.
 	Probability float64
 }

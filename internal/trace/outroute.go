@@ -138,7 +138,8 @@ func (r *run) reroute(why string) bool {
 	h := &r.h
 	fl := h.flow()
 	fl.iif, fl.oif = loopback, r.pub.OIF
-	fl.uid, fl.uidKnown = r.pub.UID, r.local
+	fl.proto, fl.sport, fl.dport = 0, 0, 0 // this time ip rules see none of these, and root as the sender
+	fl.uid, fl.uidKnown = 0, true
 	if typ := r.s.addressType(h.src, ""); typ != typeLocal && typ != typeUnicast {
 		fl.src = 0
 	}

@@ -22,6 +22,7 @@ type run struct {
 	settled []string // choices that made no difference
 	next    int
 	open    Choice
+	unsure  *cond   // the last condition that could not be judged
 	counted []*cond // nth counters that went on
 	stack   []frame
 	alive   []int

@@ -354,3 +354,13 @@ func (set *ipset) listContains(h *header, dirs []bool) answer {
 	}
 	return result
 }
+
+// problem says why a set cannot be asked; for a list, the member that can't.
+func (set *ipset) problem() string {
+	for _, m := range set.members {
+		if m.strange != "" {
+			return "its member " + m.name + ": " + m.strange
+		}
+	}
+	return set.strange
+}
