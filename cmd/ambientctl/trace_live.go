@@ -26,6 +26,7 @@ type traceLive struct {
 	timeout    time.Duration
 	tunnelPort uint16
 	netns      []string
+	logs       map[string]string
 	compare    bool
 }
 
@@ -39,6 +40,7 @@ func (o *traceLive) register(f *pflag.FlagSet) {
 // registerNodes registers what says where the nodes are.
 func (o *traceLive) registerNodes(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.netns, "node-netns", nil, "with --live: a node is this network namespace, a file (again for each node; default: the one this runs in)")
+	f.StringToStringVar(&o.logs, "ztunnel-log", nil, "with --live: NODE=FILE, the log of the node's ztunnel, for the timeline")
 }
 
 // caller makes the command that makes the call.
@@ -52,7 +54,7 @@ func callHere(ctx context.Context, argv []string) (*exec.Cmd, error) {
 // run traces one call on the nodes and returns its story. Command makes the call;
 // without one somebody else does.
 func (o *traceLive) run(ctx context.Context, s streams, nodes []live.Node, q story.Query, call caller, command []string) (*story.Story, error) {
-	options := live.Options{Query: q, Timeout: o.timeout, TunnelPort: o.tunnelPort}
+	options := live.Options{Query: q, Timeout: o.timeout, TunnelPort: o.tunnelPort, Logs: o.logs}
 	if len(command) > 0 {
 		options.Call = func(ctx context.Context) error {
 			c, err := call(ctx, command)

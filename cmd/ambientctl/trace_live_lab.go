@@ -69,6 +69,10 @@ func (o *traceLab) story(ctx context.Context, s streams, l *lab.Lab, nodes []liv
 		if host == "" {
 			host = o.From
 		}
+		o.live.logs = map[string]string{}
+		for i, n := range nodes {
+			o.live.logs[n.Dump.Name] = l.Net.LogFile(l.Net.Topology.Nodes[i].Ztunnel, "ztunnel")
+		}
 		call := func(ctx context.Context, argv []string) (*exec.Cmd, error) { return l.Net.Command(ctx, host, argv...) }
 		return o.live.run(ctx, s, nodes, o.Query, call, command)
 	}

@@ -29,6 +29,7 @@ type Recording struct {
 	lossy  bool // the kernel had more to tell than was heard
 	doubts []string
 	told   []*told
+	logged map[string][]string // what the ztunnels logged meanwhile, by node
 }
 
 // recorded is one namespace's part of a recording.
@@ -49,9 +50,16 @@ type told struct {
 
 // recording is what the session heard, put together.
 func (s *session) recording(m *story.Mesh) *Recording {
-	r := &Recording{mesh: m, query: s.o.Query, port: s.o.TunnelPort, doubts: s.doubts, lossy: s.lost || s.events > maxEvents}
+	r := &Recording{mesh: m, query: s.o.Query, port: s.o.TunnelPort, doubts: s.doubts, lossy: s.lost || s.events > maxEvents, logged: map[string][]string{}}
 	if s.events > maxEvents {
 		r.doubts = append(r.doubts, fmt.Sprintf("The kernel told of more than %d things; the rest is left out.", maxEvents))
+	}
+	for _, l := range s.logs {
+		lines, err := l.lines()
+		if err != nil {
+			r.doubts = append(r.doubts, err.Error())
+		}
+		r.logged[l.node] = lines
 	}
 	for _, t := range s.spaces {
 		r.spaces = append(r.spaces, &recorded{

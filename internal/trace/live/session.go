@@ -33,6 +33,9 @@ type Options struct {
 	// Call makes the call, once everything listens; nil waits for one that others
 	// make. Its error does not end the trace: the call may be refused.
 	Call func(context.Context) error
+	// Logs are the files of the ztunnels' logs, by the nodes' names: what they say of
+	// the call's connections comes into the timeline.
+	Logs map[string]string
 	// Ready is told when everything listens; nil for nobody.
 	Ready func()
 }
@@ -66,6 +69,7 @@ type session struct {
 	changed  chan struct{}
 	callErr  error
 	doubts   []string
+	logs     []logTail
 	finished bool
 	lost     bool // events
 }
@@ -101,8 +105,10 @@ func Record(ctx context.Context, nodes []Node, o Options) (*Recording, error) {
 		o.TunnelPort = tunnelPort
 	}
 	s := &session{o: o, reach: reach, changed: make(chan struct{}, 1)}
-	err = s.watch(nodes, reach)
-	if err == nil {
+	if s.logs, err = openLogs(o.Logs); err != nil {
+		return nil, err
+	}
+	if err = s.watch(nodes, reach); err == nil {
 		err = s.wait(ctx)
 	}
 	if closeErr := s.close(); err == nil {

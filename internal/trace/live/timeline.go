@@ -11,8 +11,8 @@ import (
 	"github.com/ambient22/ambient22/internal/trace/story"
 )
 
-// timeline is when the packets that the story tells of passed devices, and what
-// connection tracking noted of them, in the order of time.
+// timeline is when the packets that the story tells of passed devices, what connection
+// tracking noted of them, and what the ztunnels logged, in the order of time.
 func (r *Recording) timeline() []story.Moment {
 	var all []story.Moment
 	for _, t := range r.told {
@@ -36,6 +36,9 @@ func (r *Recording) timeline() []story.Moment {
 			}
 			moment(story.Moment{At: g.Left, Text: text + " leaves by " + t.seen.Out})
 		}
+	}
+	for node, lines := range r.logged {
+		all = append(all, accessMoments(node, lines, r.clients())...)
 	}
 	slices.SortStableFunc(all, func(a, b story.Moment) int { return a.At.Compare(b.At) })
 	return all
