@@ -321,7 +321,7 @@ func (l *theLab) disagree(c faults.Consequence, s seen) string {
 }
 
 // sample is every how many-th fault is put into the kernel where not all are.
-const sample = 20
+const sample = 29
 
 // TestFaultsInTheKernel puts faults into a running lab: a dump that is taken then is
 // told by diff, and the calls do what the trace of that dump says. AMBIENT22_FAULTS=all

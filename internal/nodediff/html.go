@@ -30,6 +30,7 @@ func HTML(w io.Writer, reports []*Report) error {
 		"strangers": strangers,
 		"against":   (*Report).against,
 		"counts":    (*Report).countText,
+		"verdict":   (*Report).verdict,
 	}).Parse(pageText)
 	if err != nil {
 		return fmt.Errorf("reading the page's template: %w", err)

@@ -40,7 +40,7 @@ func (l *legacy) gatewayClaims() []Finding {
 	z := l.addr(paramZtunnel)
 	for _, e := range uniqueClaims(l.w.said[paramGateway]) {
 		g, err := netip.ParseAddr(e.Says)
-		if err != nil || g == host {
+		if err != nil || g == host || isStandIn(host) {
 			continue
 		}
 		f := Finding{

@@ -3,7 +3,6 @@
 package nodediff
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -49,6 +48,7 @@ type legacy struct {
 	dns      bool
 	hardened bool
 	logRule  bool
+	lent     []string // parameters that nothing in the dump tells
 }
 
 // readLegacy finds the parameters of a node.
@@ -210,15 +210,7 @@ const noVeth = "unknown"
 
 // planHost is what should be on the node.
 func (l *legacy) planHost() (noderoute.Plan, error) {
-	var lacking []string
-	for _, name := range []string{paramZtunnel, paramVeth, paramHost} {
-		if l.w.value(name) == "" {
-			lacking = append(lacking, "the "+name)
-		}
-	}
-	if len(lacking) > 0 {
-		return noderoute.Plan{}, fmt.Errorf("finding out what the node should have: nothing in the dump tells %s", strings.Join(lacking, " and "))
-	}
+	l.lend(paramZtunnel, paramVeth, paramHost)
 	config := noderoute.HostConfig{
 		ZtunnelIP: l.addr(paramZtunnel), HostIP: l.addr(paramHost), Tunnel: l.tunnel(), TunnelPort: l.port(),
 		DNSCapture: l.dns, Hardened: l.hardened, Pods: l.pods,
@@ -259,6 +251,7 @@ func (l *legacy) hop(ip netip.Addr) noderoute.Hop {
 
 // planPod is what should be in the ztunnel's pod.
 func (l *legacy) planPod() (noderoute.Plan, error) {
+	l.lend(paramZtunnel, paramGateway)
 	facts := noderoute.PodFacts{IP: l.addr(paramZtunnel), Gateway: l.gateway()}
 	if link := l.pod.link("eth0"); link != nil {
 		facts.MTU = int(link.MTU)
@@ -303,7 +296,7 @@ func (l *legacy) parameters() []Parameter {
 		if name == paramGateway {
 			p.Value = addrText(l.gateway())
 		}
-		if p.Value != "" {
+		if p.Value != "" && p.Value != standIns()[name] {
 			out = append(out, p)
 		}
 	}

@@ -44,7 +44,7 @@ func (l *legacy) findings() ([]Finding, error) {
 	for _, err := range problems {
 		out = append(out, Finding{Kind: Unshown, Space: dump.ZtunnelSpace, Section: Parameters, Note: err.Error()})
 	}
-	return append(l.contradictions(), out...), nil
+	return l.known(append(l.contradictions(), out...)), nil
 }
 
 // against compares one namespace with its plan.

@@ -36,7 +36,7 @@ func recognise(n *dump.Node, o Options) ([]recognition, error) {
 	if evidence := l.evidence(); len(evidence) > 0 || o.ZtunnelIP.IsValid() {
 		r := recognition{Generation: Generation{Name: Geneve, Space: legacySpace(n), Variant: l.variant(), Evidence: evidence}}
 		r.findings, r.err = l.findings()
-		r.Parameters = l.parameters()
+		r.Parameters, r.Note = l.parameters(), l.lentNote()
 		r.count()
 		out = append(out, r)
 	}
@@ -115,7 +115,19 @@ func (l *legacy) hostEvidence() []Evidence {
 		out = append(out, Evidence{Line: setItem(set).line, File: s.file(dump.KindSets), LineNo: set.Line, Says: "the set of enrolled pods"})
 	}
 	out = append(out, s.deviceEvidence(noderoute.DeviceInbound, noderoute.DeviceOutbound)...)
-	return append(out, s.ruleEvidence(100, 103)...)
+	out = append(out, s.ruleEvidence(100, 103)...)
+	return append(out, s.routeEvidence()...)
+}
+
+// routeEvidence takes the routes through tunnel devices.
+func (s *space) routeEvidence() []Evidence {
+	var out []Evidence
+	for _, r := range s.Routes {
+		if ourTable(r.Table) && tunnelDevice(r.Dev) {
+			out = append(out, Evidence{Line: routeItem(r, nil).line, File: s.file(dump.KindRoutes), LineNo: r.Line, Says: "a route into a tunnel"})
+		}
+	}
+	return out
 }
 
 func legacyChains() []string {
@@ -155,7 +167,8 @@ func (s *space) podEvidence() []Evidence {
 			}
 		}
 	}
-	return append(out, s.ruleEvidence(20000, 20003)...)
+	out = append(out, s.ruleEvidence(20000, 20003)...)
+	return append(out, s.routeEvidence()...)
 }
 
 // variant words what is particular about a legacy node.

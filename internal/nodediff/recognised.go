@@ -15,6 +15,8 @@ type Generation struct {
 	// Have of Want lines that it is made of are there as they should be.
 	Have int `json:"have"`
 	Want int `json:"want"`
+	// Note says what could not be found out; empty where nothing is missing.
+	Note string `json:"note,omitempty"`
 }
 
 // The generations.

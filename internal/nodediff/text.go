@@ -5,6 +5,7 @@ package nodediff
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -225,6 +226,9 @@ func (p *printer) generation(g Generation) {
 		}
 		p.line("  %-14s %s  %s", x.Name, value, p.paint(dim, from))
 	}
+	if g.Note != "" {
+		p.line("  %s", g.Note)
+	}
 }
 
 // strangers are what others have in the same places.
@@ -256,11 +260,23 @@ func (p *printer) foot(r *Report) {
 		p.line("%s %s", p.paint(dim, "note"), n)
 	}
 	p.line("")
-	verdict := p.paint(green, "No difference.")
+	colour := green
 	if r.Differs() {
-		verdict = p.paint(red, "They differ.")
+		colour = red
 	}
-	p.line("%s %s", verdict, r.countText())
+	p.line("%s %s", p.paint(colour, r.verdict()), r.countText())
+}
+
+// verdict is the outcome in a few words.
+func (r *Report) verdict() string {
+	unshown := func(f Finding) bool { return f.Kind == Unshown && f.Have == "" }
+	switch {
+	case r.Differs():
+		return "They differ."
+	case slices.ContainsFunc(r.Findings, unshown):
+		return "No difference in what the dump shows."
+	}
+	return "No difference."
 }
 
 // countText is how many lines there are of each kind, in words.
