@@ -4,6 +4,8 @@ package trace
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"github.com/ambient22/ambient22/internal/dump/iptsave"
 )
@@ -15,9 +17,9 @@ func (s *Step) whyNot(m iptsave.Match) string {
 	case iptsave.Protocol:
 		return fmt.Sprintf("protocol %s %s %s", protocolName(p.Protocol), is(m.Not), m.Name)
 	case iptsave.Source:
-		return fmt.Sprintf("source %s %s %s", p.Src.Addr(), in(m.Not), network(m))
+		return fmt.Sprintf("source %s %s", p.Src.Addr(), network(m))
 	case iptsave.Destination:
-		return fmt.Sprintf("destination %s %s %s", p.Dst.Addr(), in(m.Not), network(iptsave.Source(m)))
+		return fmt.Sprintf("destination %s %s", p.Dst.Addr(), network(iptsave.Source(m)))
 	case iptsave.InInterface:
 		if m.Not {
 			return cameBy(p.In)
@@ -36,10 +38,7 @@ func (s *Step) whyNot(m iptsave.Match) string {
 	case iptsave.Ports:
 		return s.whyNotPorts(m)
 	case iptsave.Multiport:
-		if m.Not {
-			return fmt.Sprintf("ports %d to %d are among the rule's", p.Src.Port(), p.Dst.Port())
-		}
-		return fmt.Sprintf("ports %d to %d are not among the rule's", p.Src.Port(), p.Dst.Port())
+		return s.whyNotMultiport(m)
 	case iptsave.Mark:
 		if m.Not {
 			return fmt.Sprintf("mark %#x & %#x is %#x", s.Mark, m.Mask, m.Value)
@@ -50,7 +49,11 @@ func (s *Step) whyNot(m iptsave.Match) string {
 	case iptsave.Set:
 		return s.whyNotSet(m)
 	case iptsave.State:
-		return fmt.Sprintf("the connection's state %s %s %s", stateOr(s.State), is(m.Not), list(m.States))
+		one := ""
+		if len(m.States) > 1 {
+			one = "one of "
+		}
+		return fmt.Sprintf("the connection's state %s %s %s%s", stateOr(s.State), is(m.Not), one, list(m.States))
 	case iptsave.AddrType:
 		return s.whyNotType(m)
 	}
@@ -59,11 +62,11 @@ func (s *Step) whyNot(m iptsave.Match) string {
 
 func (s *Step) whyNotRare(m iptsave.Match) string {
 	p := &s.Packet
-	switch m.(type) {
+	switch m := m.(type) {
 	case iptsave.ICMP:
 		return fmt.Sprintf("ICMP type %d code %d does not fit", p.ICMPType, p.ICMPCode)
 	case iptsave.IPRange:
-		return fmt.Sprintf("%s or %s is outside the rule's range", p.Src.Addr(), p.Dst.Addr())
+		return s.whyNotRange(m)
 	case iptsave.Owner:
 		if p.In != "" {
 			return "no local process sends it"
@@ -75,21 +78,37 @@ func (s *Step) whyNotRare(m iptsave.Match) string {
 		return "not this time, by chance or count"
 	case iptsave.PhysDev:
 		return "no bridge's port is involved"
+	case iptsave.Opaque:
+		if m.Module == "rpfilter" && slices.Contains(m.Words, "--invert") {
+			return fmt.Sprintf("the way back to %s is by %s", p.Src.Addr(), p.In)
+		} else if m.Module == "rpfilter" {
+			return fmt.Sprintf("the way back to %s is not by %s", p.Src.Addr(), p.In)
+		}
 	case iptsave.HashLimit:
 		return "the rate is taken as not reached"
 	}
 	return "the condition " + m.String() + " does not hold"
 }
 
+func (s *Step) whyNotRange(m iptsave.IPRange) string {
+	p := &s.Packet
+	if low, high := m.SourceLow, m.SourceHigh; low.IsValid() && within(p.Src.Addr(), low, high) == m.NotSource {
+		return fmt.Sprintf("source %s %s %s-%s", p.Src.Addr(), in(m.NotSource), low, high)
+	}
+	return fmt.Sprintf("destination %s %s %s-%s", p.Dst.Addr(), in(m.NotDest), m.DestLow, m.DestHigh)
+}
+
+func within(a, low, high netip.Addr) bool { return low.Compare(a) <= 0 && a.Compare(high) <= 0 }
+
 func (s *Step) whyNotPorts(m iptsave.Ports) string {
 	p := &s.Packet
 	if m.Source != nil && inPort(m.Source, p.Src.Port()) == m.NotSource {
-		return fmt.Sprintf("source port %d %s %s", p.Src.Port(), is(m.NotSource), portRange(m.Source))
+		return fmt.Sprintf("source port %d %s", p.Src.Port(), ports(m.NotSource, m.Source))
 	}
 	if m.Dest != nil && inPort(m.Dest, p.Dst.Port()) == m.NotDest {
-		return fmt.Sprintf("destination port %d %s %s", p.Dst.Port(), is(m.NotDest), portRange(m.Dest))
+		return fmt.Sprintf("destination port %d %s", p.Dst.Port(), ports(m.NotDest, m.Dest))
 	}
-	return fmt.Sprintf("the TCP flags %#02x do not fit", p.TCPFlags)
+	return "the TCP flags " + flagNames(p.TCPFlags) + " do not fit"
 }
 
 func (s *Step) whyNotConnmark(m iptsave.Connmark) string {
@@ -111,7 +130,7 @@ func (s *Step) whyNotSet(m iptsave.Set) string {
 			name, end = "destination", p.Dst
 		}
 		if i > 0 {
-			what += ", " + fmt.Sprint(end.Port())
+			what += ", port " + fmt.Sprint(end.Port())
 			continue
 		}
 		what = name + " " + end.Addr().String()
@@ -149,23 +168,60 @@ func in(not bool) string {
 	return "is not in"
 }
 
+// network says whether an address is in a condition's network, or is its address.
 func network(m iptsave.Source) string {
-	if m.Prefix.IsValid() {
-		if m.Prefix.IsSingleIP() {
-			return m.Prefix.Addr().String()
-		}
-		return m.Prefix.String()
+	switch {
+	case !m.Prefix.IsValid():
+		return in(m.Not) + " " + m.Addr.String() + "/" + m.Mask.String()
+	case m.Prefix.IsSingleIP():
+		return is(m.Not) + " " + m.Prefix.Addr().String()
 	}
-	return m.Addr.String() + "/" + m.Mask.String()
+	return in(m.Not) + " " + m.Prefix.Masked().String()
 }
 
 func inPort(r *iptsave.PortRange, port uint16) bool { return r.Low <= port && port <= r.High }
 
-func portRange(r *iptsave.PortRange) string {
+// ports says whether a port is in a condition's range, or is its port.
+func ports(not bool, r *iptsave.PortRange) string {
 	if r.Low == r.High {
-		return fmt.Sprint(r.Low)
+		return fmt.Sprintf("%s %d", is(not), r.Low)
 	}
-	return fmt.Sprintf("%d:%d", r.Low, r.High)
+	return fmt.Sprintf("%s %d:%d", in(not), r.Low, r.High)
+}
+
+func (s *Step) whyNotMultiport(m iptsave.Multiport) string {
+	p, what := &s.Packet, ""
+	switch m.Option {
+	case "sports", "source-ports":
+		what = fmt.Sprintf("source port %d", p.Src.Port())
+	case "dports", "destination-ports":
+		what = fmt.Sprintf("destination port %d", p.Dst.Port())
+	default:
+		what = fmt.Sprintf("port %d or %d", p.Src.Port(), p.Dst.Port())
+	}
+	var all []string
+	for _, r := range m.Ranges {
+		if r.Low == r.High {
+			all = append(all, fmt.Sprint(r.Low))
+		} else {
+			all = append(all, fmt.Sprintf("%d:%d", r.Low, r.High))
+		}
+	}
+	return fmt.Sprintf("%s %s among %s", what, is(m.Not), list(all))
+}
+
+// flagNames are a TCP header's flags, by their bits.
+func flagNames(flags uint8) string {
+	var names []string
+	for i, name := range [...]string{"FIN", "SYN", "RST", "PSH", "ACK", "URG"} {
+		if flags>>i&1 != 0 {
+			names = append(names, name)
+		}
+	}
+	if names == nil {
+		return "(none)"
+	}
+	return list(names)
 }
 
 func stateOr(t TrackState) string {
