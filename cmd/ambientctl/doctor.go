@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ambient22/ambient22/geneve"
 	"github.com/ambient22/ambient22/internal/doctor"
 	"github.com/ambient22/ambient22/internal/dump"
 	"github.com/ambient22/ambient22/internal/dump/collect"
@@ -20,6 +21,7 @@ type doctorFlags struct {
 	dumps       []string
 	collect     collect.Options
 	stateDir    string
+	tunnel      string
 	noPreflight bool
 	asJSON, all bool
 	colour      string
@@ -50,6 +52,7 @@ all is well, and 1 where anything is wrong; a pod that its labels keep out is no
 	f.StringVar(&o.collect.AdminAddr, "admin-addr", collect.DefaultAdminAddr, "the ztunnel's admin address, in its pod")
 	f.DurationVar(&o.collect.Timeout, "timeout", collect.DefaultTimeout, "for each command and request")
 	f.StringVar(&o.stateDir, "state-dir", "/run/ambient22", "the node controller's folder of state")
+	f.StringVar(&o.tunnel, "tunnel", "", "geneve or vxlan: what preflight asks the kernel for (default: what the node has, else geneve)")
 	f.BoolVar(&o.noPreflight, "no-preflight", false, "do not try out what the kernel can")
 	f.BoolVar(&o.asJSON, "json", false, "print the findings as JSON")
 	f.BoolVar(&o.all, "all", false, "print all reasons, not only the first")
@@ -64,6 +67,11 @@ func (o *doctorFlags) run(ctx context.Context, s streams, args []string) error {
 	}
 	if o.collect.Timeout <= 0 {
 		return errors.New("--timeout must be more than 0")
+	}
+	if o.tunnel != "" {
+		if _, err := geneve.ParseKind(o.tunnel); err != nil {
+			return fmt.Errorf("--tunnel: %w", err)
+		}
 	}
 	reports, err := o.examine(ctx)
 	if err != nil {

@@ -19,12 +19,16 @@ func (o *doctorFlags) preflight(ctx context.Context, n *dump.Node) *doctor.Prefl
 		return &doctor.Preflight{Err: err}
 	}
 	defer node.Close()
-	problems, err := node.Preflight(ctx, tunnelOf(n))
+	problems, err := node.Preflight(ctx, o.tunnelOf(n))
 	return &doctor.Preflight{Problems: problems, Err: err}
 }
 
-func tunnelOf(n *dump.Node) noderoute.HostConfig {
+func (o *doctorFlags) tunnelOf(n *dump.Node) noderoute.HostConfig {
 	var c noderoute.HostConfig
+	if kind, err := geneve.ParseKind(o.tunnel); err == nil {
+		c.Tunnel = kind
+		return c
+	}
 	if n.Host == nil {
 		return c
 	}

@@ -37,7 +37,15 @@ func Only(reports []*Report, name string) ([]*Report, error) {
 			}
 		}
 	}
-	return nil, fmt.Errorf("there is no pod %s; there are: %s", name, labels(reports))
+	hint := ""
+	if slices.ContainsFunc(reports, nameless) {
+		hint = " (where neither the node controller nor the ztunnel answers, pods are known by their addresses only)"
+	}
+	return nil, fmt.Errorf("there is no pod %s; there are: %s%s", name, labels(reports), hint)
+}
+
+func nameless(r *Report) bool {
+	return slices.ContainsFunc(r.Pods, func(p Pod) bool { return p.Name == "" })
 }
 
 func labels(reports []*Report) string {
