@@ -47,10 +47,10 @@ func (r *run) matchesOwner(c *cond) answer {
 		return no
 	}
 	uid, gid := inIDs(m.UID, r.pub.UID, m.NotUID), inIDs(m.GID, r.pub.GID, m.NotGID)
-	return both(uid, gid)
+	return allOf(uid, gid)
 }
 
-func both(a, b answer) answer {
+func allOf(a, b answer) answer {
 	if a == no || b == no {
 		return no
 	}

@@ -233,6 +233,18 @@ func TestVariants(t *testing.T) {
 	receive(r.space(t), p, nil).want(t, "verdict=unknown doubts=1")
 }
 
+// TestSecurity is the table that the two variants hook at different places: SNAT in
+// INPUT comes between.
+func TestSecurity(t *testing.T) {
+	rules := withRules("nat", "-A INPUT -j SNAT --to-source 10.1.9.9\n") + withRules("security", "-A INPUT -s 10.1.9.9/32 -j DROP\n")
+	p := tcp("10.1.0.5:1000", "10.1.0.1:80").via("a")
+	r := router()
+	r.legacy = rules
+	receive(r.space(t), p, nil).want(t, "verdict=delivered")
+	r.legacy, r.nft = "", rules
+	receive(r.space(t), p, nil).want(t, "verdict=dropped")
+}
+
 // TestForeignChain is told of, and not followed.
 func TestForeignChain(t *testing.T) {
 	ns := router().netns(t)

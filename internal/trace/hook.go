@@ -14,7 +14,16 @@ type stage struct {
 	table string
 	// legacy and nft are the variants' chains; nil where there is none.
 	legacy, nft *chain
+	only        variant // of a table whose place the variants do not agree on
 }
+
+type variant uint8
+
+const (
+	bothVariants variant = iota
+	legacyOnly
+	nftOnly
+)
 
 type stageKind uint8
 
@@ -33,11 +42,11 @@ var hookNames = [...]string{"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROU
 func (h Hook) String() string { return hookNames[h] }
 
 // plans are the hooks' stages in the order of their priorities: raw -300,
-// connection tracking -200, mangle -150, DNAT -100, filter 0, security 50,
-// SNAT 100, confirmation last.
+// connection tracking -200, mangle -150, DNAT -100, filter 0, security 50 (150 in the
+// nft variant), SNAT 100, confirmation last.
 var plans = [...][]stage{
 	Prerouting:  {{table: "raw"}, {kind: stageTrack}, {table: "mangle"}, {kind: stageNAT, table: "nat"}},
-	Input:       {{table: "mangle"}, {table: "filter"}, {table: "security"}, {kind: stageNAT, table: "nat"}, {kind: stageConfirm}},
+	Input:       {{table: "mangle"}, {table: "filter"}, {table: "security", only: legacyOnly}, {kind: stageNAT, table: "nat"}, {table: "security", only: nftOnly}, {kind: stageConfirm}},
 	Forward:     {{table: "mangle"}, {table: "filter"}, {table: "security"}},
 	Output:      {{table: "raw"}, {kind: stageTrack}, {kind: stageMangleOut, table: "mangle"}, {kind: stageNAT, table: "nat"}, {table: "filter"}, {table: "security"}},
 	Postrouting: {{table: "mangle"}, {kind: stageNAT, table: "nat"}, {kind: stageConfirm}},
@@ -49,6 +58,12 @@ func (s *Space) compileHooks(legacy, nft tables) {
 			if st.table != "" {
 				st.legacy = legacy[st.table][hookNames[hook]]
 				st.nft = nft[st.table][hookNames[hook]]
+				switch st.only {
+				case legacyOnly:
+					st.nft = nil
+				case nftOnly:
+					st.legacy = nil
+				}
 				if st.kind == stageTable && st.legacy == nil && st.nft == nil {
 					continue
 				}

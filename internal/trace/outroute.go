@@ -73,6 +73,9 @@ func (r *run) findOutput(told bool) bool {
 	if !r.take(res, &fl) {
 		return false
 	}
+	if res.route.typ == typeBroadcast {
+		r.doubt(doubtBroadcast)
+	}
 	if !r.chooseSource(res.route.prefSrc, res.route.scope) {
 		return false
 	}
@@ -127,9 +130,14 @@ func (r *run) sendToMany() bool {
 	if dev == "" {
 		return r.findOutput(true)
 	}
+	if isBroadcast(h.dst) {
+		r.doubt(doubtBroadcast)
+	}
 	r.out, r.via, r.rt = dev, netip.Addr{}, nil
 	return r.chooseSource(0, 253)
 }
+
+const doubtBroadcast = "only a socket with SO_BROADCAST may send to everybody on a link"
 
 // reroute looks for the way out again, because mangle or NAT changed what it
 // depends on (ip_route_me_harder). Without a way the packet is dropped.
