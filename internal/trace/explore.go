@@ -88,12 +88,18 @@ type outcome struct {
 	via      netip.Addr
 	target   netip.AddrPort
 	reply    tuple
+	// left is the connection as later packets find it, also after one that is dropped.
+	left   conn
+	killed bool
 }
 
 func (r *run) outcome() outcome {
 	o := outcome{verdict: r.verdict}
 	if r.verdict == Sent || r.verdict == Delivered {
 		o.packet, o.connmark, o.out, o.via, o.target, o.reply = r.pub, r.connmark(), r.out, r.via, r.target, r.ct.reply
+	}
+	if r.tracked && (r.entry != nil || r.ct.confirmed) {
+		o.left, o.killed = r.ct, r.killed
 	}
 	return o
 }
