@@ -141,6 +141,26 @@ func compare(w *trace.Walk, got outcome) []string {
 	return list
 }
 
+// compareRoute says where the two take another route for a packet that came in.
+// Without ip rules of somebody's own the kernel keeps tables local and main in one.
+func compareRoute(w *trace.Walk, o observation) []string {
+	if !o.route.asked || o.route.refusal != 0 {
+		return nil
+	}
+	for i := len(w.Steps) - 1; i >= 0; i-- {
+		s := w.Steps[i]
+		if s.Kind != trace.StepRoute || s.Hook != trace.Prerouting || !s.Matched || s.Route == nil {
+			continue
+		}
+		merged := s.TableID == tableLocal && o.route.table == tableMain
+		if (s.TableID == o.route.table || merged) && s.Route.Dst == o.route.dst {
+			return nil
+		}
+		return []string{fmt.Sprintf("route: the engine takes %s of table %d, the kernel %s of table %d", s.Route.Dst, s.TableID, o.route.dst, o.route.table)}
+	}
+	return nil
+}
+
 // unreachableRule tells that the last ip rule looked at says so.
 func unreachableRule(w *trace.Walk) bool {
 	for i := len(w.Steps) - 1; i >= 0; i-- {

@@ -23,6 +23,8 @@ type choice struct {
 const (
 	routeHeader = 12
 	fibMatch    = 0x3000 // and the table's number
+	tableMain   = 254
+	tableLocal  = 255
 )
 
 // choose asks which route a packet takes that was seen at the end of PREROUTING.

@@ -43,6 +43,10 @@ func TestDifferencesAreSeen(t *testing.T) {
 		}, "mark:"},
 		{"a route", func(w *World) { drop(&w.Routes, "default via 10.4.4.1") }, "verdict:"},
 		{"an ip rule", func(w *World) { drop(&w.Rules, "fwmark 0x400/0xfff") }, "verdict:"},
+		{"a table that says the same", func(w *World) {
+			replace(&w.Rules, "lookup 100", "lookup 105")
+			replace(&w.Routes, "table 100", "table 105")
+		}, "route:"},
 		{"a rule that only counts", func(w *World) { drop(&w.Tables[1].Rules, "-j LOG") }, "counters:"},
 	}
 	for _, c := range changes {

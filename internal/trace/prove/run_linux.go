@@ -5,6 +5,8 @@ package prove
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/ambient22/ambient22/internal/dump"
 	"github.com/ambient22/ambient22/internal/dump/iproute"
@@ -141,8 +143,9 @@ func (c *comparison) packet(ctx context.Context, p Probe) (outcome, error) {
 	} else {
 		c.space.Send(p.Packet, c.conns, w)
 	}
-	sure := w.Verdict != trace.Unknown && len(w.Doubt) == 0
-	if !sure {
+	sure := w.Verdict != trace.Unknown && !slices.ContainsFunc(w.Doubt, c.open)
+	indifferent := slices.ContainsFunc(w.Doubt, settled)
+	if !sure || indifferent {
 		if err := c.counters(ctx); err != nil || len(c.trial.Differences) > 0 {
 			return outcome{}, err
 		}
@@ -162,7 +165,7 @@ func (c *comparison) packet(ctx context.Context, p Probe) (outcome, error) {
 		}
 	}
 	c.tracking = c.tracking || o.connected
-	differences := compare(w, got)
+	differences := append(compare(w, got), compareRoute(w, o)...)
 	if c.tracking {
 		differences = append(differences, compareConn(c.conns, p, o)...)
 	}
@@ -170,8 +173,22 @@ func (c *comparison) packet(ctx context.Context, p Probe) (outcome, error) {
 		c.trial.Compared++
 		c.trial.Verdicts[verdictName(w.Verdict)]++
 	}
-	return got, nil
+	if indifferent { // the packet's way is sure, and not which rules counted it
+		err = c.adoptCounters(ctx)
+	}
+	return got, err
 }
+
+// open tells that a doubt leaves open what the packet does. What makes no difference
+// does not: it is a claim like any other. Nor does an nth counter, which begins with a
+// world's first packet, for as long as the engine knows them all.
+func (c *comparison) open(doubt string) bool {
+	nth := strings.HasPrefix(doubt, "how far an nth counter has got") && c.trial.Doubted == 0
+	return !nth && !settled(doubt)
+}
+
+// settled tells that the engine says of a doubt that all ways end alike.
+func settled(doubt string) bool { return strings.HasSuffix(doubt, "it makes no difference here") }
 
 // doubted goes on from what the kernel has, after a packet that the engine could not
 // be sure of.
@@ -184,6 +201,11 @@ func (c *comparison) doubted(ctx context.Context, w *trace.Walk) error {
 	if c.conns, err = c.connections(ctx); err != nil {
 		return err
 	}
+	return c.adoptCounters(ctx)
+}
+
+// adoptCounters goes on from the kernel's.
+func (c *comparison) adoptCounters(ctx context.Context) error {
 	now, err := c.saved(ctx)
 	if err != nil {
 		return err

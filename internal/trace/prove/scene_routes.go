@@ -103,6 +103,15 @@ func (s *scene) rule(priority int, later []int) string {
 	if s.chance(20) {
 		words = append(words, "tos 0x10")
 	}
+	if s.chance(9) && !strings.Contains(strings.Join(words, " "), "iif") { // of what a raw socket sends routing knows neither
+		words = append(words, "iif "+s.dev(), "ipproto "+pick(s.dice, "tcp", "udp"))
+		if s.chance(2) {
+			words = append(words, fmt.Sprintf("%s %d", pick(s.dice, "sport", "dport"), s.port()))
+		}
+	}
+	if s.chance(60) {
+		words = append(words, "uidrange 1000-1400")
+	}
 	if len(words) == before && words[len(words)-1] == "not" {
 		words = words[:before-1]
 	}

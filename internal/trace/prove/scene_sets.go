@@ -2,13 +2,16 @@
 
 package prove
 
-import "fmt"
+import (
+	"fmt"
+	"net/netip"
+)
 
 // setLines makes the sets and remembers them for the rules.
 func (s *scene) setLines() []string {
 	var list []string
 	for i := range s.IntN(4) {
-		kind := pick(s.dice, "hash:ip", "hash:ip", "hash:net", "hash:ip,port", "hash:net,port", "hash:net,iface", "bitmap:port", "hash:ip,port,ip")
+		kind := pick(s.dice, "hash:ip", "hash:ip", "hash:net", "hash:ip,port", "hash:net,port", "hash:net,iface", "bitmap:port", "hash:ip,port,ip", "bitmap:ip", "hash:ip,port,net")
 		one := set{name: fmt.Sprintf("set-%d", i), kind: kind, dimensions: 1}
 		for _, c := range kind {
 			if c == ',' {
@@ -16,14 +19,23 @@ func (s *scene) setLines() []string {
 			}
 		}
 		create := "create " + one.name + " " + kind
-		if kind == "bitmap:port" {
+		switch kind {
+		case "bitmap:port":
 			create += " range 0-65535"
+		case "bitmap:ip":
+			create += " range 10.0.0.0-10.0.255.255"
+		case "hash:ip":
+			create += pick(s.dice, "", "", " netmask 24", " comment")
 		}
 		list = append(list, create)
 		for range s.between(0, 6) {
 			list = append(list, "add -exist "+one.name+" "+s.element(kind))
 		}
 		s.sets = append(s.sets, one)
+	}
+	if n := len(s.sets); n > 1 && s.chance(3) && s.sets[0].dimensions == s.sets[1].dimensions {
+		list = append(list, "create all list:set size 8", "add all "+s.sets[0].name, "add all "+s.sets[1].name)
+		s.sets = append(s.sets, set{name: "all", kind: "list:set", dimensions: s.sets[0].dimensions})
 	}
 	return list
 }
@@ -52,6 +64,10 @@ func (s *scene) element(kind string) string {
 		return net() + "," + s.dev() + nomatch
 	case "bitmap:port":
 		return fmt.Sprint(s.port())
+	case "bitmap:ip":
+		return netip.AddrFrom4([4]byte{10, 0, byte(s.IntN(3)), byte(s.IntN(5))}).String()
+	case "hash:ip,port,net":
+		return s.host().String() + "," + port() + "," + net() + nomatch
 	case "hash:ip,port,ip":
 		return s.host().String() + "," + port() + "," + s.host().String()
 	}

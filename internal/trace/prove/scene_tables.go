@@ -39,6 +39,9 @@ func families() []family {
 		at("filter", true, false, false, false, "INPUT"),
 		at("filter", true, true, false, false, "FORWARD"),
 		at("filter", false, true, true, false, "OUTPUT"),
+		at("security", true, false, false, false, "INPUT"),
+		at("security", true, true, false, false, "FORWARD"),
+		at("security", false, true, true, false, "OUTPUT"),
 	}
 }
 
@@ -46,7 +49,7 @@ func families() []family {
 func (s *scene) tables4() []Table {
 	var list []Table
 	rules := s.between(10, 60)
-	for _, w := range []weight[string]{{1, "raw"}, {6, "mangle"}, {4, "nat"}, {3, "filter"}} {
+	for _, w := range []weight[string]{{1, "raw"}, {6, "mangle"}, {4, "nat"}, {3, "filter"}, {0, "security"}} {
 		if s.IntN(8) > w.n+1 {
 			continue
 		}
@@ -191,6 +194,9 @@ func (s *scene) portMatch(protocol string) []string {
 
 // module is a condition of a module.
 func (s *scene) module(at spot, not string) string {
+	if s.chance(12) {
+		return s.rarer(at, not)
+	}
 	switch s.IntN(9) {
 	case 0, 1:
 		return fmt.Sprintf("-m mark %s--mark %s", not, s.mark())
@@ -224,6 +230,27 @@ func (s *scene) module(at spot, not string) string {
 	return `-m comment --comment "` + pick(s.dice, "plain", "with words", "cali:abc-_") + `"`
 }
 
+// rarer are conditions that few rules of the ambient path have.
+func (s *scene) rarer(at spot, not string) string {
+	every := s.between(2, 4)
+	switch s.IntN(6) {
+	case 0:
+		return fmt.Sprintf("-m statistic --mode nth %s--every %d --packet %d", not, every, s.IntN(every))
+	case 1:
+		return fmt.Sprintf("-m state %s--state %s", not, pick(s.dice, "NEW", "RELATED,ESTABLISHED", "INVALID", "UNTRACKED"))
+	case 2:
+		if at.before && at.table == "mangle" {
+			return "-m socket" + pick(s.dice, "", " --transparent", " --nowildcard", " --restore-skmark", " --transparent --restore-skmark")
+		}
+	case 3:
+		return fmt.Sprintf("-m addrtype --src-type %s --dst-type %s", pick(s.dice, "LOCAL", "UNICAST"), pick(s.dice, "LOCAL", "UNICAST"))
+	case 4:
+		return fmt.Sprintf("-m conntrack %s--ctstate %s --ctdir %s", "", pick(s.dice, "NEW", "ESTABLISHED"), pick(s.dice, "ORIGINAL", "REPLY"))
+	}
+	low := s.host()
+	return fmt.Sprintf("-m iprange %s--%s-range %s-%s", not, pick(s.dice, "src", "dst"), low, later(low, s.IntN(300)))
+}
+
 // target is what a rule does.
 func (s *scene) target(at spot, protocol string, later []string) string {
 	if len(later) > 0 && s.chance(4) {
@@ -242,10 +269,14 @@ func (s *scene) target(at spot, protocol string, later []string) string {
 		return "-j DROP"
 	}
 	switch at.table {
+	case "raw":
+		if s.chance(4) {
+			return "-j CT --notrack"
+		}
 	case "nat":
 		return s.natTarget(at, protocol)
-	case "filter":
-		return s.filterTarget(protocol)
+	case "filter", "security":
+		return s.filterTarget(at, protocol)
 	}
 	return s.mangleTarget(at, protocol)
 }
@@ -265,6 +296,9 @@ func (s *scene) mangleTarget(at spot, protocol string) string {
 	if s.chance(3) {
 		return s.connmark()
 	}
+	if s.chance(5) {
+		return fmt.Sprintf("-j MARK --%s %#x", pick(s.dice, "and-mark", "or-mark", "xor-mark"), s.mark().bits)
+	}
 	return fmt.Sprintf("-j MARK --%s %s", pick(s.dice, "set-xmark", "set-xmark", "set-mark"), s.mark())
 }
 
@@ -280,11 +314,14 @@ func (s *scene) connmark() string {
 	return fmt.Sprintf("-j CONNMARK --restore-mark --nfmask %#x --ctmask %#x", s.mark().bits, s.mark().bits)
 }
 
-func (s *scene) filterTarget(protocol string) string {
+func (s *scene) filterTarget(at spot, protocol string) string {
 	switch s.IntN(6) {
 	case 0:
 		return "-j DROP"
 	case 1:
+		if at.table != "filter" {
+			break
+		}
 		if protocol == "tcp" && s.chance(2) {
 			return "-j REJECT --reject-with tcp-reset"
 		}

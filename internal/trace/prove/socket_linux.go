@@ -62,14 +62,14 @@ func sender(p Probe) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(p.Protocol))
 	if err != nil {
 		return 0, errors.Join(fmt.Errorf("opening a raw socket: %w", err), as(0, 0))
 	}
 	options := []error{
 		as(0, 0),
+		unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_HDRINCL, 1),
 		unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_TRANSPARENT, 1),
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 1),
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(p.Mark)),
 		unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_TOS, int(p.TOS)), // the header alone is not what routing sees
 		unix.Bind(fd, &unix.SockaddrInet4{Addr: p.Src.Addr().As4()}),
