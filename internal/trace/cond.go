@@ -28,6 +28,7 @@ const (
 	condConnmark
 	condSet
 	condState // a: bits of the states asked for
+	condConn  // further options of conntrack
 	condSourceType
 	condDestType
 	condRandom
@@ -55,6 +56,7 @@ type cond struct {
 	set    *ipset
 	dirs   []bool // set: src for each dimension
 	ports  []iptsave.PortRange
+	conn   []connOption
 	match  iptsave.Match // what the rarer kinds look at
 }
 
@@ -119,6 +121,8 @@ func (r *run) matchesRare(c *cond) answer {
 		holds = found == yes
 	case condState:
 		holds = r.stateBits(c.lo != 0)&c.a != 0
+	case condConn:
+		return r.matchesConn(c)
 	case condSourceType, condDestType:
 		return r.matchesType(c)
 	case condNth:

@@ -219,9 +219,14 @@ func (k *compiler) state(m iptsave.State, at int) {
 	if len(m.States) > 0 {
 		k.cond(c, at)
 	}
-	if len(m.Rest) > 0 {
-		k.cond(cond{kind: condUnknown, match: m}, at)
+	if len(m.Rest) == 0 {
+		return
 	}
+	if options, ok := readConnOptions(m.Rest); ok {
+		k.cond(cond{kind: condConn, conn: options, match: m}, at)
+		return
+	}
+	k.cond(cond{kind: condUnknown, match: m}, at)
 }
 
 func (k *compiler) addrType(m iptsave.AddrType, at int) {

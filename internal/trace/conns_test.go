@@ -145,3 +145,24 @@ func TestTPROXYForwarded(t *testing.T) {
 	c.AddSocket(Socket{Protocol: protoTCP, Local: p.Dst, Remote: p.Src, Transparent: true})
 	receive(s, p.flags(flagACK), c).want(t, "verdict=delivered socket=10.2.0.5:80")
 }
+
+// TestConnOptions asks the second packet, an answer, of a connection whose
+// destination was changed from 10.9.9.9:80 to 10.2.0.5:8080.
+func TestConnOptions(t *testing.T) {
+	for options, want := range map[string]string{
+		"--ctdir REPLY": "dropped", "--ctdir ORIGINAL": "sent", "--ctorigdst 10.9.9.9": "dropped", "--ctorigdst 10.9.0.0/16": "dropped",
+		"! --ctorigdst 10.9.9.9": "sent", "--ctorigdstport 80": "dropped", "--ctorigdstport 81:90": "sent", "--ctreplsrc 10.2.0.5": "dropped",
+		"--ctreplsrcport 8080": "dropped", "--ctrepldst 10.1.0.5 --ctorigsrc 10.1.0.6": "sent", "--ctproto 6": "dropped", "--ctproto 17": "sent",
+		"--ctstatus SEEN_REPLY": "dropped", "--ctstatus EXPECTED": "sent", "--ctstate DNAT --ctdir REPLY": "dropped", "--ctstatus ASSURED": "unknown",
+		"--ctexpire 5:10": "unknown",
+	} {
+		t.Run(options, func(t *testing.T) {
+			r := router()
+			r.legacy = withRules("nat", "-A PREROUTING -d 10.9.9.9/32 -p tcp -j DNAT --to-destination 10.2.0.5:8080\n") +
+				withRules("mangle", "-A FORWARD -i b -m conntrack "+options+" -j DROP\n")
+			s, c := r.space(t), NewConns()
+			receive(s, tcp("10.1.0.5:1000", "10.9.9.9:80").via("a"), c).want(t, "verdict=sent")
+			receive(s, tcp("10.2.0.5:8080", "10.1.0.5:1000").via("b").flags(flagSYN|flagACK), c).want(t, "verdict="+want)
+		})
+	}
+}

@@ -49,6 +49,9 @@ func (s *Step) whyNot(m iptsave.Match) string {
 	case iptsave.Set:
 		return s.whyNotSet(m)
 	case iptsave.State:
+		if len(m.Rest) > 0 {
+			return "the connection is not what " + m.String() + " asks for"
+		}
 		one := ""
 		if len(m.States) > 1 {
 			one = "one of "
