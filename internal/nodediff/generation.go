@@ -352,8 +352,6 @@ func (g *foreignGeneration) compareRoutes() {
 		}
 		b := block{space: g.name, section: Routes, place: place, file: g.file(dump.KindRoutes),
 			excerpt: g.excerptTableRoutes(l.Table), want: []item{it}, have: haves}
-		for _, f := range b.compare() {
-			g.found = append(g.found, f)
-		}
+		g.found = append(g.found, b.compare()...)
 	}
 }

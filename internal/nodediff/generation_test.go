@@ -117,3 +117,34 @@ func TestParametersOfASidecar(t *testing.T) {
 		}
 	}
 }
+
+// TestOlderForms: what other releases put there is complete, too.
+func TestOlderForms(t *testing.T) {
+	for _, c := range []struct {
+		path, generation, variant string
+		parameters                map[string]string
+	}{
+		{"testdata/inpod-tproxy", nodediff.InPod, "TPROXY", map[string]string{"DNS port": "15053", "inbound port": "15006"}},
+		{"testdata/inpod-node.txt", nodediff.InPod, "the node's side", nil},
+		{"testdata/sidecar-dns.txt", nodediff.Sidecar, "REDIRECT", map[string]string{
+			"included inbound ports": "9080 9443", "excluded outbound ports": "3306", "excluded outbound addresses": "169.254.169.254/32",
+			"included outbound addresses": "10.0.0.0/8", "name servers": "10.96.0.10/32",
+		}},
+	} {
+		t.Run(c.path, func(t *testing.T) {
+			n, err := dump.Open(c.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := noDifference(t, n)
+			if len(r.Generations) != 1 || r.Generations[0].Name != c.generation || r.Generations[0].Variant != c.variant || r.Generations[0].Have != r.Generations[0].Want {
+				t.Fatalf("recognised %+v, want %s (%s), complete", r.Generations, c.generation, c.variant)
+			}
+			for name, want := range c.parameters {
+				if got := parameter(r.Generations[0], name); got != want {
+					t.Errorf("%s is %q, want %q", name, got, want)
+				}
+			}
+		})
+	}
+}

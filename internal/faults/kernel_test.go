@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package faults_test
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ambient22/ambient22/internal/faults"
+	"github.com/ambient22/ambient22/internal/lab/app"
+	"github.com/ambient22/ambient22/internal/nodediff"
+)
+
+// A call that arrives takes milliseconds, on a busy machine more: one that is expected
+// and does not come gets another chance with more time.
+const (
+	patience     = 2 * time.Second
+	morePatience = 15 * time.Second
+)
+
+// seen is what a call saw; err where nobody answered.
+type seen struct {
+	call *app.Call
+	err  error
+}
+
+// call makes all the probes that can be made, at once.
+func (l *theLab) call(probes []faults.Probe, patience time.Duration) []seen {
+	out := make([]seen, len(probes))
+	var all sync.WaitGroup
+	for i, p := range probes {
+		if p.URL == "" {
+			continue
+		}
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(l.t.Context(), patience)
+			defer cancel()
+			out[i].call, out[i].err = l.Call(ctx, p.From, p.URL)
+		})
+	}
+	all.Wait()
+	return out
+}
+
+// captured tells whether ztunnel A's log has a call as one that it captured. A line is
+// written when the connection has ended, which may be a moment after the answer: one
+// that is expected is waited for.
+func (l *theLab) captured(call *app.Call, expected bool) bool {
+	l.t.Helper()
+	for deadline := time.Now().Add(2 * time.Second); ; {
+		data, err := os.ReadFile(l.Net.LogFile(ztunnelA, "ztunnel"))
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		for line := range strings.SplitSeq(string(data), "\n") {
+			if strings.Contains(line, " "+call.Local+" ") && strings.Contains(line, "outbound") {
+				return true
+			}
+		}
+		if !expected || time.Now().After(deadline) {
+			return false
+		}
+		if err := pause(l.t.Context(), 10*time.Millisecond); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+}
+
+// disagree says where a call did not do what the trace predicted; "" where it did.
+func (l *theLab) disagree(c faults.Consequence, s seen) string {
+	answered := s.err == nil && s.call.Status == 200
+	switch {
+	case c.Outcome.Unknown:
+		return ""
+	case answered != c.Outcome.Delivered:
+		return fmt.Sprintf("answered: %v (%v), predicted: %s", answered, s.err, c.Outcome.Sentence)
+	case !answered:
+		return ""
+	}
+	peer, err := netip.ParseAddrPort(s.call.Peer)
+	if err != nil {
+		return fmt.Sprintf("the server saw %q", s.call.Peer)
+	}
+	if want := "sees it come from " + peer.Addr().String(); !strings.Contains(c.Outcome.Sentence, want+",") && !strings.Contains(c.Outcome.Sentence, want+".") {
+		return fmt.Sprintf("the server saw %s, predicted: %s", peer.Addr(), c.Outcome.Sentence)
+	}
+	callerOnA := c.Probe.From != "details" && c.Probe.From != "outside-b"
+	if callerOnA && l.captured(s.call, c.Outcome.Captured) != c.Outcome.Captured {
+		return fmt.Sprintf("captured: %v, predicted: %s", !c.Outcome.Captured, c.Outcome.Sentence)
+	}
+	return ""
+}
+
+// sample is every how many-th fault is put into the kernel where not all are.
+const sample = 29
+
+// TestFaultsInTheKernel puts faults into a running lab: a dump that is taken then is
+// told by diff, and the calls do what the trace of that dump says. AMBIENT22_FAULTS=all
+// takes all faults; anything else is an expression that the names of those to take match.
+func TestFaultsInTheKernel(t *testing.T) {
+	l := upLab(t)
+	all, err := faults.All(l.archives[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	which := os.Getenv("AMBIENT22_FAULTS")
+	names, err := regexp.Compile(which)
+	if err != nil {
+		t.Fatalf("reading AMBIENT22_FAULTS: %v", err)
+	}
+	l.orphan()
+	l.try(faults.Fault{ID: "healthy"})
+	tried := 0
+	for i, f := range all {
+		switch {
+		case which == "" && i%sample != 0, which != "" && which != "all" && !names.MatchString(f.ID):
+			continue
+		}
+		tried++
+		started := time.Now()
+		l.inject(f)
+		l.try(f)
+		l.heal(f)
+		t.Logf("%s: %v", f.ID, time.Since(started).Round(100*time.Millisecond))
+	}
+	t.Logf("%d of %d faults put into the kernel", tried, len(all))
+}
+
+// try takes a dump and makes the calls.
+func (l *theLab) try(f faults.Fault) {
+	l.t.Helper()
+	l.forget()
+	nodes := l.nodes()
+	r, err := nodediff.Plan(nodes[0], nodediff.Options{})
+	switch {
+	case err != nil:
+		l.t.Errorf("%s: %v", f.ID, err)
+	case f.Kind != "" && !slices.ContainsFunc(r.Findings, f.NamedBy):
+		l.t.Errorf("%s: diff does not name it:\n%s", f.ID, differences(r))
+	}
+	predicted, err := faults.Judge(nodes, faults.Probes())
+	if err != nil {
+		l.t.Errorf("%s: %v", f.ID, err)
+		return
+	}
+	wrong := l.compare(predicted, patience)
+	if len(wrong) > 0 {
+		l.forget()
+		wrong = l.compare(predicted, morePatience)
+	}
+	for _, w := range wrong {
+		l.t.Errorf("%s: %s", f.ID, w)
+	}
+}
+
+// compare makes the calls and says where they did not do what was predicted.
+func (l *theLab) compare(predicted []faults.Consequence, patience time.Duration) []string {
+	l.t.Helper()
+	probes := faults.Probes()
+	var wrong []string
+	for i, s := range l.call(probes, patience) {
+		if probes[i].URL == "" {
+			continue
+		}
+		if w := l.disagree(predicted[i], s); w != "" {
+			wrong = append(wrong, probes[i].Name+": "+w)
+		}
+	}
+	return wrong
+}
