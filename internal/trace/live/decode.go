@@ -264,14 +264,6 @@ const (
 	ctTCPState     = 1
 )
 
-// Bits of a connection's status.
-const (
-	statusSeenReply = 1 << 1
-	statusAssured   = 1 << 2
-	statusSrcNAT    = 1 << 4
-	statusDstNAT    = 1 << 5
-)
-
 func decodeConn(b []byte) (*ConnEvent, error) {
 	c := &ConnEvent{}
 	var broken error

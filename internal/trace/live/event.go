@@ -3,7 +3,6 @@
 package live
 
 import (
-	"net/netip"
 	"time"
 
 	"github.com/ambient22/ambient22/internal/trace"
@@ -71,9 +70,6 @@ type ConnEvent struct {
 	Status          uint32
 	TCPState        uint8
 }
-
-// NATed is the connection's destination and source behind its translation.
-func (c *ConnEvent) NATed() (dst, src netip.AddrPort) { return c.Reply.Src, c.Reply.Dst }
 
 // FrameEvent is a packet that passed a device.
 type FrameEvent struct {

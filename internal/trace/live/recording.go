@@ -72,6 +72,9 @@ func (s *session) recording(m *story.Mesh) *Recording {
 	return r
 }
 
+// routesAsked is said of every story.
+const routesAsked = "Ip rules and routes are what the kernel answered when it was asked with the packet's addresses, device and mark; rules, marks, connections and devices are what it did."
+
 // Story tells the call, from what was seen.
 func (r *Recording) Story() (*story.Story, error) {
 	q := r.query
@@ -80,7 +83,7 @@ func (r *Recording) Story() (*story.Story, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Doubts = append(s.Doubts, r.doubts...)
+	s.Doubts = append(append(s.Doubts, r.doubts...), routesAsked)
 	s.Timeline = r.timeline()
 	return s, nil
 }

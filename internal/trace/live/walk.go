@@ -40,7 +40,8 @@ type telling struct {
 		mark uint32
 		dst  netip.AddrPort
 	}
-	end trace.Verdict
+	asked string // the device of the last route
+	end   trace.Verdict
 }
 
 // tell adds a passage's way to w. The way of a packet that goes through lo is told
@@ -345,6 +346,9 @@ func (s *telling) finish() {
 		s.w.Verdict = trace.Sent
 		if o := s.p.last(); o != nil {
 			s.w.Out = s.devices[o.Out]
+		}
+		if s.asked != s.w.Out {
+			s.w.Doubt = append(s.w.Doubt, fmt.Sprintf("asked for its route, the kernel names the device %s, and the packet leaves by %s", s.asked, s.w.Out))
 		}
 		s.plain(trace.Step{Kind: trace.StepOut, Out: s.w.Out, Via: s.w.Via})
 	case trace.Input:

@@ -15,8 +15,8 @@ const (
 	tableLocal = 255
 )
 
-// askedNote is for a routing decision without a route: the kernel was asked, with the
-// packet's mark and device; it did not tell by itself.
+// askedNote is on every route: the kernel was asked for it, with the packet's mark and
+// device; it does not tell by itself.
 const askedNote = "asked of the kernel"
 
 // route tells the ip rules and the route of the packet as it is now.
@@ -40,8 +40,10 @@ func (s *telling) route(in string) Asked {
 		found = &a.Route
 	}
 	s.ipRules(in, a.Route.Table)
-	s.plain(trace.Step{Kind: trace.StepRoute, Route: found, TableID: a.Route.Table, Out: found.Dev, Via: found.Via})
-	s.w.Via = found.Via
+	s.plain(trace.Step{Kind: trace.StepRoute, Route: found, TableID: a.Route.Table, Out: found.Dev, Via: found.Via, Note: askedNote})
+	if s.w.Via, s.asked = found.Via, found.Dev; found.Type == "local" {
+		s.asked = loopback
+	}
 	return a
 }
 
