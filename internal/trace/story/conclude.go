@@ -16,7 +16,7 @@ func (t *teller) conclude() {
 	first, last := t.connections[0], t.connections[len(t.connections)-1]
 	o.Captured = captured(first)
 	for _, c := range t.connections {
-		if c.tunnel != nil && c.broken == "" && c.proxy != nil {
+		if c.tunnel != nil && c.broken == "" {
 			o.Tunnelled = true
 		}
 	}
@@ -78,6 +78,8 @@ func (t *teller) delivered(last *connection) string {
 	var how []string
 	for _, c := range t.connections {
 		switch {
+		case c.proxy == nil && c.tunnel != nil:
+			how = append(how, fmt.Sprintf("goes through an HBONE tunnel from %s, which the pod ends itself", identityName(c.hello)))
 		case c.proxy == nil:
 		case c.tunnel != nil && c.proxy.Identity != "":
 			how = append(how, fmt.Sprintf("goes through an HBONE tunnel from %s to %s", identityName(c.hello), shortIdentity(c.proxy.Identity)))

@@ -72,12 +72,43 @@ func (t *traveller) note(sp *space, in string, w *trace.Walk) {
 	if t.leg == nil {
 		return
 	}
+	passed := 0 // rules of one chain in a row that did not match
 	for i := range w.Steps {
+		if passed = passedBy(w.Steps, i, passed); passed > maxPassed {
+			if next := i + 1; next == len(w.Steps) || passedBy(w.Steps, next, passed) == 0 {
+				t.stop(folded(sp, &w.Steps[i], passed-maxPassed))
+			}
+			continue
+		}
 		t.stop(t.asStop(sp, in, w.Steps, i))
 		if t.recording {
 			t.seen = append(t.seen, seenStep{Step: w.Steps[i], space: sp, stop: t.leg.Stops[len(t.leg.Stops)-1].ID})
 		}
 	}
+}
+
+// maxPassed is how many rules of one chain in a row are told that did not match.
+// kube-proxy has a rule for each service in one chain.
+const maxPassed = 200
+
+// passedBy counts the rules in a row, up to step i, that are of one chain and did
+// not match.
+func passedBy(steps []trace.Step, i, before int) int {
+	s := &steps[i]
+	switch {
+	case s.Kind != trace.StepRule || s.Matched:
+		return 0
+	case before > 0 && (steps[i-1].Chain != s.Chain || steps[i-1].Table != s.Table):
+		return 1
+	}
+	return before + 1
+}
+
+// folded stands for rules that are not told one by one.
+func folded(sp *space, st *trace.Step, n int) Stop {
+	s := Stop{Place: sp.place(), Kind: "rule", Text: fmt.Sprintf("%d more rules of chain %s are not for this packet.", n, st.Chain), Mark: hex(st.Mark)}
+	s.Place.Hook, s.Place.Table, s.Place.Chain = hookName(st.Hook), st.Table, st.Chain
+	return s
 }
 
 // seenStep is a step of the call's first packet, with the stop that tells it.

@@ -45,25 +45,22 @@ type section struct {
 	Type      string `json:"@type"`
 	Bootstrap struct {
 		Node struct {
-			ID       string            `json:"id"`
-			Metadata map[string]any    `json:"metadata"`
-			Extra    map[string]string `json:"-"`
+			Metadata map[string]any `json:"metadata"`
 		} `json:"node"`
 		StaticResources struct {
 			Clusters []named `json:"clusters"`
 		} `json:"static_resources"`
 	} `json:"bootstrap"`
-	StaticClusters          []clusterEntry  `json:"static_clusters"`
-	DynamicActiveClusters   []clusterEntry  `json:"dynamic_active_clusters"`
-	DynamicWarmingClusters  []clusterEntry  `json:"dynamic_warming_clusters"`
-	StaticListeners         []listenerState `json:"static_listeners"`
-	DynamicListeners        []listenerEntry `json:"dynamic_listeners"`
-	StaticEndpointConfigs   []endpointEntry `json:"static_endpoint_configs"`
-	DynamicEndpointConfigs  []endpointEntry `json:"dynamic_endpoint_configs"`
-	EcdsFilters             []ecdsEntry     `json:"ecds_filters"`
-	DynamicActiveSecrets    []secretEntry   `json:"dynamic_active_secrets"`
-	DynamicWarmingSecrets   []secretEntry   `json:"dynamic_warming_secrets"`
-	hasSecrets, hasEndpoint bool
+	StaticClusters         []clusterEntry  `json:"static_clusters"`
+	DynamicActiveClusters  []clusterEntry  `json:"dynamic_active_clusters"`
+	DynamicWarmingClusters []clusterEntry  `json:"dynamic_warming_clusters"`
+	StaticListeners        []listenerState `json:"static_listeners"`
+	DynamicListeners       []listenerEntry `json:"dynamic_listeners"`
+	StaticEndpointConfigs  []endpointEntry `json:"static_endpoint_configs"`
+	DynamicEndpointConfigs []endpointEntry `json:"dynamic_endpoint_configs"`
+	EcdsFilters            []ecdsEntry     `json:"ecds_filters"`
+	DynamicActiveSecrets   []secretEntry   `json:"dynamic_active_secrets"`
+	DynamicWarmingSecrets  []secretEntry   `json:"dynamic_warming_secrets"`
 }
 
 type (
