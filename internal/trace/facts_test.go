@@ -184,11 +184,15 @@ func TestSending(t *testing.T) {
 	open := func(to string) Packet { return tcp("0.0.0.0:1", to) }
 	bound := tcp("10.1.0.1:1", "10.9.9.9:2")
 	bound.OIF = "a"
+	const users = "10:\tfrom all uidrange 1000-2000 lookup 7\n"
 	for name, x := range map[string]struct {
 		rules, routes, legacy string
 		packet                Packet
 		want                  string
 	}{
+		"by the user":                 {rules: users, routes: "default dev a table 7\n", packet: tcp("10.2.0.1:1", "10.9.0.9:2").user(1500), want: "out=a"},
+		"another user":                {rules: users, routes: "default dev a table 7\n", packet: tcp("10.2.0.1:1", "10.9.0.9:2"), want: "out=b"},
+		"routing again forgets them":  {rules: users, routes: "default dev a table 7\n", legacy: withRules("mangle", "-A OUTPUT -j MARK --set-xmark 0x5/0xffffffff\n"), packet: tcp("10.2.0.1:1", "10.9.0.9:2").user(1500), want: "out=b"},
 		"the source of the route":     {packet: open("10.1.0.9:2"), want: "out=a src=10.1.0.1:1"},
 		"the source of the device":    {packet: open("10.9.0.9:2"), want: "out=b src=10.2.0.1:1 via=10.2.0.254"},
 		"to itself":                   {packet: open("10.2.0.1:2"), want: "verdict=delivered src=10.2.0.1:1"},

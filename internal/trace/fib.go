@@ -154,8 +154,7 @@ type flow struct {
 	sport, dport uint16
 	proto, tos   uint8
 	mark         uint32
-	uid          uint32
-	uidKnown     bool
+	uid          uint32 // 0 for what no process sends
 	iif, oif     string
 	// anyLink passes over ignore_routes_with_linkdown.
 	anyLink bool

@@ -16,7 +16,10 @@ func (r *run) routeOutput() bool {
 	if isMulticast(h.dst) || isBroadcast(h.dst) {
 		return r.sendToMany()
 	}
-	if h.dst == 0 { // the sender's own address, or 127.0.0.1
+	if h.dst == 0 { // the sender's own address, one of the device that it is bound to, or 127.0.0.1
+		if h.src == 0 && r.pub.OIF != "" {
+			h.src, _ = r.s.selectAddr(r.pub.OIF, 0, scopes["host"])
+		}
 		if h.dst = h.src; h.dst == 0 {
 			h.dst = 127<<24 | 1
 			h.src = h.dst
@@ -31,6 +34,11 @@ func (r *run) routeOutput() bool {
 	}
 	// TCP looks again with the address that it has chosen.
 	if chosen && h.proto == protoTCP {
+		if r.s.addressType(h.src, "") != typeLocal {
+			r.note(StepFilter, "the source that the route gives is no address of this namespace")
+			r.end(Unroutable)
+			return false
+		}
 		return r.findOutput(false)
 	}
 	return true
@@ -41,7 +49,7 @@ func (r *run) findOutput(told bool) bool {
 	h := &r.h
 	fl := h.flow()
 	fl.iif, fl.oif = loopback, r.pub.OIF
-	fl.uid, fl.uidKnown = r.pub.UID, r.local
+	fl.uid = r.pub.UID
 	if fl.oif != "" && !r.s.device(fl.oif).up {
 		r.note(StepFilter, "the device that the sender is bound to is down")
 		r.end(Unroutable)
@@ -140,14 +148,14 @@ func (r *run) sendToMany() bool {
 const doubtBroadcast = "only a socket with SO_BROADCAST may send to everybody on a link"
 
 // reroute looks for the way out again, because mangle or NAT changed what it
-// depends on (ip_route_me_harder). Without a way the packet is dropped.
+// depends on (ip_route_me_harder). Who sent it does not count any more. Without a
+// way the packet is dropped.
 func (r *run) reroute(why string) bool {
 	r.note(StepFilter, why)
 	h := &r.h
 	fl := h.flow()
 	fl.iif, fl.oif = loopback, r.pub.OIF
 	fl.proto, fl.sport, fl.dport = 0, 0, 0 // this time ip rules see none of these, and root as the sender
-	fl.uid, fl.uidKnown = 0, true
 	if typ := r.s.addressType(h.src, ""); typ != typeLocal && typ != typeUnicast {
 		fl.src = 0
 	}

@@ -107,13 +107,8 @@ func (c *ipRule) prefixes(src *iproute.Rule) bool {
 func (c *ipRule) matches(fl *flow) answer {
 	result := answerOf(c.selects(fl))
 	src := c.src
-	if result == yes && src.UIDs != nil {
-		switch {
-		case !fl.uidKnown:
-			result = maybe
-		case fl.uid < src.UIDs.First || fl.uid > src.UIDs.Last:
-			result = no
-		}
+	if result == yes && src.UIDs != nil && (fl.uid < src.UIDs.First || fl.uid > src.UIDs.Last) {
+		result = no
 	}
 	if result == yes && len(src.Extra) > 0 && len(src.Conditions()) > 0 {
 		result = maybe

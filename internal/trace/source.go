@@ -73,7 +73,7 @@ func (r *run) checkSource(d *device, c conf, dst uint32, towards string) (why st
 	// device that the packet leaves by.
 	fl := h.flow()
 	fl.src, fl.dst, fl.sport, fl.dport = dst, h.src, fl.dport, fl.sport
-	fl.iif, fl.mark, fl.uidKnown = towards, 0, true
+	fl.iif, fl.mark = towards, 0
 	if towards == "" {
 		fl.iif = loopback
 	}
@@ -129,7 +129,7 @@ func (r *run) reverseFits(options uint32) bool {
 	if r.isLoopback(h.in) || h.src == 0 && isBroadcast(h.dst) {
 		return true
 	}
-	fl := flow{src: h.dst, dst: h.src, tos: h.tos, iif: loopback, uidKnown: true, anyLink: true}
+	fl := flow{src: h.dst, dst: h.src, tos: h.tos, iif: loopback, anyLink: true}
 	if isMulticast(h.dst) || isBroadcast(h.dst) {
 		fl.src = 0
 	}
