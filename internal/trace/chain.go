@@ -2,6 +2,8 @@
 
 package trace
 
+import "github.com/ambient22/ambient22/internal/dump/iptsave"
+
 // frame is where a walk goes on after a user's chain.
 type frame struct {
 	chain *chain
@@ -75,7 +77,11 @@ func (r *run) ask(c *chain, ru *rule) bool {
 		if ru.act == actNone {
 			note = noteNoMatter
 		} else {
-			pick, ok := r.decide(Choice{Kind: ChoiceUnknown, N: 2, Rule: ru.src, Reason: r.unsure.reason()})
+			kind := ChoiceUnknown
+			if _, recent := r.unsure.match.(iptsave.Recent); recent {
+				kind = ChoiceRecent
+			}
+			pick, ok := r.decide(Choice{Kind: kind, N: 2, Rule: ru.src, Reason: r.unsure.reason()})
 			if !ok {
 				return false
 			}
@@ -100,7 +106,7 @@ func (r *run) ask(c *chain, ru *rule) bool {
 // Notes of rules that could not be judged.
 const (
 	noteNoMatter = "a condition cannot be judged; the rule changes nothing"
-	noteUnknown  = "a condition cannot be judged; both ways end alike"
+	noteUnknown  = "a condition cannot be judged; the walk's doubts say how it went on"
 )
 
 // foresee fills in the marks behind a rule's target, which is carried out next.

@@ -204,5 +204,8 @@ func (c *cond) reason() string {
 	case c.kind == condPhysDev:
 		return "whether a bridge's port was involved is not known"
 	}
+	if _, recent := c.match.(iptsave.Recent); recent {
+		return "whether the address was seen lately is not in a dump"
+	}
 	return "the condition " + c.match.String() + " is not modelled"
 }

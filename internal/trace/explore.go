@@ -167,6 +167,10 @@ func (c *Choice) taken(pick int) string {
 		if pick == 1 && ways >= 2 {
 			return fmt.Sprintf("one of %.0f ways is taken, by chance: %s", ways, c.Rule.String())
 		}
+	case ChoiceRecent:
+		if pick == 0 {
+			return "the address is taken as not seen lately: " + c.Rule.String()
+		}
 	case ChoicePath:
 		return fmt.Sprintf("of %d next hops the one at place %d is taken: %s", c.N, pick+1, c.Route.String())
 	case ChoiceRange:

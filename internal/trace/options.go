@@ -50,6 +50,7 @@ const (
 	ChoiceUnknown                   // a condition that is not modelled: 0 does not match, 1 matches
 	ChoicePath                      // a route with several next hops: their index
 	ChoiceRange                     // a NAT target with a range of addresses: the index in it
+	ChoiceRecent                    // -m recent: 0 the address was not seen lately, 1 it was
 	ChoiceOrder                     // both variants of iptables at one hook: 0 legacy first, 1 nft first
 )
 
@@ -74,12 +75,12 @@ func Choosing(f func(Choice) (pick int, ok bool)) Option {
 
 // FirstWay is for Choosing: of a random choice and of several next hops or
 // addresses it takes the first, as a story for people wants it (kube-proxy's first
-// endpoint). It leaves open what is not random.
+// endpoint); an address was not seen before. It leaves open what is not modelled.
 func FirstWay(c Choice) (int, bool) {
 	switch c.Kind {
 	case ChoiceRandom:
 		return 1, true
-	case ChoicePath, ChoiceRange:
+	case ChoicePath, ChoiceRange, ChoiceRecent:
 		return 0, true
 	}
 	return 0, false

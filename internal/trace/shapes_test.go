@@ -149,3 +149,16 @@ func TestKubeProxy(t *testing.T) {
 	last := func(c Choice) (int, bool) { return 0, c.Kind == ChoiceRandom }
 	receive(x.space(t, Choosing(last)), call, nil).want(t, "verdict=sent dst=10.12.0.50:8080 doubts=2")
 }
+
+// TestSessionAffinity is kube-proxy's ClientIP: who was there before comes to the
+// same endpoint, which no dump tells.
+func TestSessionAffinity(t *testing.T) {
+	x := nodeA()
+	x.legacy = withRules("nat", `-A PREROUTING -m recent --rcheck --seconds 10800 --reap --name A --mask 255.255.255.255 --rsource -j X
+-A PREROUTING -p tcp -j DNAT --to-destination 10.4.3.1:80
+-A X -p tcp -j DNAT --to-destination 10.4.3.2:80
+`)
+	call := tcp("10.4.4.99:4000", "10.96.0.50:80").via("veth99")
+	receive(x.space(t), call, nil).want(t, "verdict=unknown doubts=1")
+	receive(x.space(t, Choosing(FirstWay)), call, nil).want(t, "verdict=sent dst=10.4.3.1:80 doubts=1")
+}
