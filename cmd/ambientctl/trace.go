@@ -118,7 +118,7 @@ func (o *traceFlags) offline(ctx context.Context, s streams, dumps []string) (*s
 func openNodes(ctx context.Context, s streams, dumps []string) ([]*dump.Node, error) {
 	if len(dumps) == 0 {
 		fmt.Fprintln(s.err, "no dump given: looking at this node")
-		archive, err := collect.Collect(ctx, collect.Options{Tool: "ambientctl trace" + version()})
+		archive, err := collect.Collect(ctx, collect.Options{Tool: "ambientctl trace" + version(), Pods: collect.DefaultPods})
 		if err != nil {
 			return nil, fmt.Errorf("%w (or give a dump: ambientctl trace DUMP ...)", err)
 		}

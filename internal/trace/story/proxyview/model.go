@@ -104,9 +104,9 @@ type Result struct {
 	Identity string
 	// AnswerMark is the mark of what the proxy sends on the arriving connection.
 	AnswerMark uint32
-	// Captured chain's name and listener, for whoever compares.
+	// Listener and Chain are the ones that took the connection from outside the proxy.
 	Listener, Chain string
-	// Tree says at which level the listener's matcher found nothing: "source",
+	// Miss says at which level the listener's matcher found nothing: "source",
 	// "destination", "port"; "" where every level had an entry.
 	Miss string
 	// Passthrough: the proxy knows nothing of the target and hands it on plainly.
