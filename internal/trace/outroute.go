@@ -26,7 +26,7 @@ func (r *run) routeOutput() bool {
 		}
 		r.public()
 		r.out, r.via, r.rt = loopback, netip.Addr{}, nil
-		return true
+		return h.proto != protoTCP || r.findOutput(false)
 	}
 	chosen := h.src == 0
 	if !r.findOutput(true) {
