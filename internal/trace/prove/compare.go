@@ -26,9 +26,9 @@ func (o outcome) arrived() bool {
 	return len(o.verdicts) == 1 && (o.verdicts[0] == trace.Sent || o.verdicts[0] == trace.Delivered)
 }
 
-// outcome reads the observation. Sightings of other packets than the probe are none
+// readOutcome reads the observation. Sightings of other packets than the probe are none
 // of its business, apart from those that the kernel made.
-func (k *kernel) outcome(p Probe, o observation) outcome {
+func readOutcome(p Probe, o observation) outcome {
 	var last *sighting
 	var socket uint32
 	for i, s := range o.sightings {
@@ -42,7 +42,7 @@ func (k *kernel) outcome(p Probe, o observation) outcome {
 		last = &o.sightings[i]
 	}
 	if last == nil {
-		return outcome{verdicts: k.lost(p, o, nil)}
+		return outcome{verdicts: lost(o, nil)}
 	}
 	end := trace.Packet{Protocol: last.protocol, Src: last.src, Dst: last.dst, Mark: last.mark}
 	for _, f := range o.frames {
@@ -62,11 +62,15 @@ func (k *kernel) outcome(p Probe, o observation) outcome {
 		}
 		return outcome{verdicts: []trace.Verdict{trace.Delivered}, packet: end, socket: socket}
 	}
-	return outcome{verdicts: k.lost(p, o, last), packet: end}
+	return outcome{verdicts: lost(o, last), packet: end}
 }
 
 // lost says which verdicts may stand for a packet that was not seen any more.
-func (k *kernel) lost(p Probe, o observation, last *sighting) []trace.Verdict {
+func lost(o observation, last *sighting) []trace.Verdict {
+	if o.connecting && last != nil && last.place == atOutFirst {
+		// TCP does not tell what became of a SYN: it would try again.
+		return []trace.Verdict{trace.Dropped, trace.Rejected, trace.Unroutable}
+	}
 	switch o.refusal {
 	case 0:
 	case unix.EPERM:

@@ -14,9 +14,13 @@ import (
 
 // observation is what the kernel did with one probe.
 type observation struct {
-	sightings []sighting
-	frames    []frame
-	refusal   unix.Errno // of sending
+	// probe is the one that was sent, with what the kernel itself chose.
+	probe Probe
+	// connecting tells that TCP itself sent it.
+	connecting bool
+	sightings  []sighting
+	frames     []frame
+	refusal    unix.Errno // of sending
 	// conn is the packet's connection afterwards, where there is one.
 	conn      connection
 	connected bool
@@ -80,6 +84,7 @@ func (k *kernel) watch(ctx context.Context) error {
 func (k *kernel) try(p Probe) (observation, error) {
 	var o observation
 	var err error
+	connecting := p.sourceless() && p.Protocol == unix.IPPROTO_TCP
 	if p.In != "" {
 		err = k.tap(p.In).receive(p.wire(), p.Mark)
 	} else {
@@ -88,6 +93,10 @@ func (k *kernel) try(p Probe) (observation, error) {
 	if err == nil {
 		err = k.collect(&o)
 	}
+	if seen, ok := o.at(atOutFirst); ok && p.sourceless() {
+		p.Serial, p.Src, p.Dst = seen.serial, seen.src, seen.dst
+	}
+	o.probe, o.connecting = p, connecting
 	if err == nil {
 		o.conn, o.connected, err = k.track.connection(p)
 	}

@@ -22,6 +22,9 @@ type Probe struct {
 	Seq, Ack uint32
 }
 
+// sourceless tells that an ordinary socket sends it, whose source the kernel chooses.
+func (p Probe) sourceless() bool { return p.Src.Addr().IsUnspecified() && p.In == "" }
+
 const (
 	ipHeader  = 20
 	tcpHeader = 20

@@ -154,7 +154,8 @@ func (c *comparison) packet(ctx context.Context, p Probe) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	got := c.outcome(p, o)
+	p = o.probe
+	got := readOutcome(p, o)
 	c.trial.Walk, c.trial.Seen = w, func() string { return words(o, c.links) }
 	if !sure {
 		return got, c.doubted(ctx, w)

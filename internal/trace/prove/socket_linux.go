@@ -42,9 +42,12 @@ func listener(kind int, port uint16) (int, error) {
 	return fd, nil
 }
 
-// send sends a probe as a local process would that is bound to its source. What
-// the kernel refuses is an errno.
+// send sends a probe as a local process would that is bound to its source, or to
+// none. What the kernel refuses is an errno.
 func send(p Probe) (refusal unix.Errno, err error) {
+	if p.sourceless() {
+		return sendFromAnywhere(p)
+	}
 	fd, err := sender(p)
 	if err != nil {
 		return 0, err
@@ -56,29 +59,75 @@ func send(p Probe) (refusal unix.Errno, err error) {
 	return refusal, errors.Join(err, unix.Close(fd))
 }
 
-// sender opens the socket. Its owner is whom the thread's file accesses count for.
+// sendFromAnywhere sends a UDP packet, or a SYN, from an ordinary socket.
+func sendFromAnywhere(p Probe) (refusal unix.Errno, err error) {
+	kind := unix.SOCK_DGRAM
+	if p.Protocol == unix.IPPROTO_TCP {
+		kind = unix.SOCK_STREAM
+	}
+	fd, err := open(p, kind|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return 0, err
+	}
+	err = errors.Join(
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1),
+		unix.Bind(fd, &unix.SockaddrInet4{Port: int(p.Src.Port())}),
+	)
+	if err != nil {
+		return 0, errors.Join(fmt.Errorf("setting up a socket: %w", err), unix.Close(fd))
+	}
+	to := &unix.SockaddrInet4{Addr: p.Dst.Addr().As4(), Port: int(p.Dst.Port())}
+	if kind == unix.SOCK_STREAM {
+		err = unix.Connect(fd, to)
+	} else {
+		err = unix.Sendto(fd, nil, 0, to)
+	}
+	if errors.As(err, &refusal) {
+		err = nil
+	}
+	if refusal == unix.EINPROGRESS {
+		refusal = 0
+	}
+	return refusal, errors.Join(err, unix.Close(fd))
+}
+
+// sender opens a raw socket.
 func sender(p Probe) (int, error) {
+	fd, err := open(p, unix.SOCK_RAW, int(p.Protocol))
+	if err != nil {
+		return 0, err
+	}
+	err = errors.Join(
+		unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_HDRINCL, 1),
+		unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_TRANSPARENT, 1),
+		unix.Bind(fd, &unix.SockaddrInet4{Addr: p.Src.Addr().As4()}),
+	)
+	if err != nil {
+		return 0, errors.Join(fmt.Errorf("setting up a raw socket from %s: %w", p.Src, err), unix.Close(fd))
+	}
+	return fd, nil
+}
+
+// open opens a socket with the probe's owner, mark and device. Its owner is whom the thread's file accesses count for.
+func open(p Probe, kind, protocol int) (int, error) {
 	err := as(p.UID, p.GID)
 	if err != nil {
 		return 0, err
 	}
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(p.Protocol))
+	fd, err := unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC, protocol)
 	if err != nil {
-		return 0, errors.Join(fmt.Errorf("opening a raw socket: %w", err), as(0, 0))
+		return 0, errors.Join(fmt.Errorf("opening a socket: %w", err), as(0, 0))
 	}
-	options := []error{
+	err = errors.Join(
 		as(0, 0),
-		unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_HDRINCL, 1),
-		unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_TRANSPARENT, 1),
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(p.Mark)),
-		unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_TOS, int(p.TOS)), // the header alone is not what routing sees
-		unix.Bind(fd, &unix.SockaddrInet4{Addr: p.Src.Addr().As4()}),
-	}
+		unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_TOS, int(p.TOS)),
+	)
 	if p.OIF != "" {
-		options = append(options, unix.BindToDevice(fd, p.OIF))
+		err = errors.Join(err, unix.BindToDevice(fd, p.OIF))
 	}
-	if err := errors.Join(options...); err != nil {
-		return 0, errors.Join(fmt.Errorf("setting up a raw socket from %s: %w", p.Src, err), unix.Close(fd))
+	if err != nil {
+		return 0, errors.Join(fmt.Errorf("setting up a socket: %w", err), unix.Close(fd))
 	}
 	return fd, nil
 }

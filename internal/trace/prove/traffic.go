@@ -73,7 +73,7 @@ func (t *traffic) draw() exchange {
 		switch {
 		case e.ended && t.answerable(e) && t.chance(2):
 			return t.answer(e)
-		case t.chance(3):
+		case t.chance(3) && !(e.probe.sourceless() && e.probe.Protocol == unix.IPPROTO_TCP):
 			return t.again(e)
 		}
 	}
@@ -83,7 +83,8 @@ func (t *traffic) draw() exchange {
 // answerable leaves out what was for everybody, and what came from nowhere: a process
 // that sends to 0.0.0.0 has its own address put in, and a raw socket hasn't.
 func (t *traffic) answerable(e exchange) bool {
-	return !slices.Contains(t.casts, e.end.Dst.Addr()) && !e.end.Src.Addr().IsUnspecified()
+	cast := slices.Contains(t.casts, e.end.Dst.Addr()) || slices.Contains(t.casts, e.end.Src.Addr())
+	return !cast && !e.end.Src.Addr().IsUnspecified()
 }
 
 // answer is a packet from where an earlier one came to.
@@ -170,6 +171,15 @@ func (t *traffic) fresh() exchange {
 	case unix.IPPROTO_ICMP:
 		p.ICMPType = weighted(t.dice, []weight[uint8]{{8, 8}, {1, 0}})
 		to = from
+	}
+	if p.In == "" && t.chance(3) && p.Protocol != unix.IPPROTO_ICMP {
+		src, from = netip.IPv4Unspecified(), uint16(t.between(32768, 60999))
+		if p.Protocol == unix.IPPROTO_TCP {
+			p.TCPFlags = syn
+		}
+		if t.chance(20) {
+			dst = src
+		}
 	}
 	p.Src, p.Dst = netip.AddrPortFrom(src, from), netip.AddrPortFrom(dst, to)
 	return t.numbered(exchange{probe: p})
