@@ -5,6 +5,7 @@ package live
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/ambient22/ambient22/internal/trace"
 )
@@ -26,7 +27,7 @@ func (d Difference) String() string {
 func (r *Recording) Differences() []Difference {
 	var all []Difference
 	for _, t := range r.told {
-		for _, d := range compareWalks(&t.predicted, &t.seen) {
+		for _, d := range compareWalks(&t.predicted, &t.seen, t.passage.knownBefore()) {
 			d.Space, d.Packet = t.passage.Space, t.passage.First.String()
 			all = append(all, d)
 		}
@@ -37,9 +38,21 @@ func (r *Recording) Differences() []Difference {
 // Compared is how many ways of packets through namespaces were compared.
 func (r *Recording) Compared() int { return len(r.told) }
 
+// knownBefore reports whether connection tracking knew the packet's connection, though
+// nobody had answered: then nat's rules are not asked again. A dump that was taken
+// before that connection's first packet cannot know it.
+func (p *Passage) knownBefore() bool {
+	for i := range p.Items {
+		if o := p.Items[i].Seen; o != nil && o.Tracked {
+			return o.State == "NEW" && (p.Conn == nil || p.Conn.Kind != ConnNew)
+		}
+	}
+	return false
+}
+
 // compareWalks names what two walks differ in: rules in their order with the marks,
-// routing, translation, and the end.
-func compareWalks(dump, live *trace.Walk) []Difference {
+// routing, translation, and the end. Without nat its rules are left out.
+func compareWalks(dump, live *trace.Walk, withoutNAT bool) []Difference {
 	var all []Difference
 	differ := func(what string, a, b any) {
 		x, y := fmt.Sprint(a), fmt.Sprint(b)
@@ -48,6 +61,9 @@ func compareWalks(dump, live *trace.Walk) []Difference {
 		}
 	}
 	a, b := matched(dump), matched(live)
+	if withoutNAT {
+		a, b = slices.DeleteFunc(a, isNAT), slices.DeleteFunc(b, isNAT)
+	}
 	for i := range max(len(a), len(b)) {
 		differ("rule "+fmt.Sprint(i+1), entry(a, i), entry(b, i))
 		if entry(a, i) != entry(b, i) {
@@ -73,6 +89,12 @@ func compareWalks(dump, live *trace.Walk) []Difference {
 }
 
 var verdictNames = [...]string{"unknown", "sent", "delivered", "dropped", "rejected", "unroutable", "martian"}
+
+// isNAT reports whether a line of matched is about the table nat.
+func isNAT(line string) bool {
+	_, rest, _ := strings.Cut(line, " ")
+	return strings.HasPrefix(rest, "nat ")
+}
 
 func entry(list []string, i int) string {
 	if i < len(list) {

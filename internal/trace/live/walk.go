@@ -337,6 +337,7 @@ func (s *telling) effect(st *trace.Step, r *RuleEvent) {
 // finish decides how the way ends.
 func (s *telling) finish() {
 	s.w.Packet, s.w.Connmark = s.packet(), s.connmark
+	defer s.forget()
 	if s.end != trace.Unknown {
 		s.w.Verdict = s.end
 		return
@@ -357,6 +358,16 @@ func (s *telling) finish() {
 		s.stranded()
 	default:
 		s.w.Doubt = append(s.w.Doubt, "the packet was not seen behind "+hookNames[s.hook])
+	}
+}
+
+// forget takes away what was decided for a packet and did not come to pass.
+func (s *telling) forget() {
+	if s.w.Verdict != trace.Sent {
+		s.w.Via = netip.Addr{}
+	}
+	if s.w.Verdict != trace.Delivered {
+		s.w.Socket = netip.AddrPort{}
 	}
 }
 

@@ -3,7 +3,10 @@
 package live
 
 import (
+	"errors"
 	"net/netip"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/ambient22/ambient22/internal/dump/iproute"
 	"github.com/ambient22/ambient22/internal/trace"
@@ -24,9 +27,38 @@ func (s *telling) route(in string) Asked {
 	a := s.routes.ask(question{header: s.header, mark: s.mark, in: in})
 	s.routed.mark, s.routed.dst = s.mark, s.header.Dst
 	if a.Err != nil {
-		s.plain(trace.Step{Kind: trace.StepRoute, Note: askedNote + ": " + a.Err.Error()})
+		s.refused(in, a)
 		return a
 	}
+	s.chosen(in, a)
+	return a
+}
+
+// refused tells a packet that the kernel names no route for. Where it would have one
+// if the namespace sent the packet itself, it is the packet's coming in that is refused.
+func (s *telling) refused(in string, a Asked) {
+	sent := Asked{Err: a.Err}
+	if in != "" {
+		sent = s.routes.ask(question{header: s.header, mark: s.mark})
+	}
+	if sent.Err != nil {
+		s.plain(trace.Step{Kind: trace.StepRoute, TableID: tableMain, Note: askedNote + ": " + a.Err.Error()})
+		return
+	}
+	s.chosen(in, sent)
+	why := "the kernel refuses it: " + a.Err.Error()
+	switch {
+	case a.Refused():
+		why = "the kernel refuses its source by this device (rp_filter, accept_local, or a source that nobody may have)"
+	case errors.Is(a.Err, unix.EHOSTUNREACH):
+		why = "forwarding is off"
+	}
+	s.plain(trace.Step{Kind: trace.StepFilter, Note: why})
+	s.w.Steps[len(s.w.Steps)-1].Matched = false
+}
+
+// chosen tells the ip rules and the route that the kernel answered.
+func (s *telling) chosen(in string, a Asked) {
 	found := s.dumped(&a.Route)
 	if found == nil && a.Route.Table == tableMain {
 		// Without ip rules of its own a namespace keeps both tables in one.
@@ -44,7 +76,6 @@ func (s *telling) route(in string) Asked {
 	if s.w.Via, s.asked = found.Via, found.Dev; found.Type == "local" {
 		s.asked = loopback
 	}
-	return a
 }
 
 // ipRules tells the ip rules whose conditions hold, up to the one that leads to the

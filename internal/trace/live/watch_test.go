@@ -161,7 +161,7 @@ func check(t *testing.T, teller *teller, conns *trace.Conns, p *Passage, want []
 	}
 	predicted := trace.Walk{Record: true}
 	space.Receive(trace.Packet{Protocol: p.First.Protocol, Src: p.First.Src, Dst: p.First.Dst, In: p.In, TCPFlags: p.First.Flags}, conns, &predicted)
-	for _, d := range compareWalks(&predicted, &seen) {
+	for _, d := range compareWalks(&predicted, &seen, false) {
 		t.Errorf("%s: %s", &p.First, d)
 	}
 }
@@ -192,7 +192,7 @@ func TestKernelIsRight(t *testing.T) {
 	}
 	predicted := trace.Walk{Record: true}
 	space.Receive(trace.Packet{Protocol: p.First.Protocol, Src: p.First.Src, Dst: p.First.Dst, In: p.In, TCPFlags: p.First.Flags}, nil, &predicted)
-	differences := compareWalks(&predicted, &seen)
+	differences := compareWalks(&predicted, &seen, false)
 	if len(differences) == 0 || !strings.Contains(differences[0].Live, "mark 0x0 → 0x240") {
 		t.Errorf("the differences are %v", differences)
 	}
