@@ -32,7 +32,7 @@ e2e: ## test a real Kubernetes with two nodes on this machine (root; builds it o
 bench: ## the benchmarks, side by side with the 2022 way (root)
 	hack/bench.sh
 
-prove: deps ## the tracer's engine against the kernel, 10,000 random packets (root)
+prove: deps ## the tracer against the kernel: 10,000 random packets, and every fault in a lab (root)
 	hack/prove.sh
 
 verify: ## format, vet, staticcheck, import directions, docs, golden files, scripts

@@ -47,6 +47,9 @@ func ipRules(a *dump.Archive, space string) ([]Fault, error) {
 		out = append(out, gone)
 
 		after := 33000 + r.priority%100 // behind the rule for the main table
+		if strings.Contains(r.rest, "goto ") {
+			after = 150 // the kernel refuses jumps backwards
+		}
 		out = append(out, otherRule(base, r, "priority", strconv.Itoa(r.priority), strconv.Itoa(after), after, r.rest))
 		if before, behind, is := strings.Cut(r.rest, "fwmark "); is {
 			mark, tail, _ := strings.Cut(behind, " ")

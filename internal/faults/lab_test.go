@@ -159,12 +159,14 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// inject puts the fault into the kernel.
-func (l *theLab) inject(f faults.Fault) {
+// inject puts the fault into the kernel, and tells whether it is there.
+func (l *theLab) inject(f faults.Fault) bool {
 	l.t.Helper()
-	if _, err := l.Net.Output(l.t.Context(), hostOf(f), "sh", "-c", "IPT=iptables-legacy\nset -e\n"+f.Script()); err != nil {
-		l.t.Fatalf("%s: %v", f.ID, err)
+	_, err := l.Net.Output(l.t.Context(), hostOf(f), "sh", "-c", "IPT=iptables-legacy\nset -e\n"+f.Script())
+	if err != nil {
+		l.t.Errorf("%s: %v", f.ID, err)
 	}
+	return err == nil
 }
 
 func hostOf(f faults.Fault) string {
@@ -193,6 +195,9 @@ func (l *theLab) forget() {
 func (l *theLab) heal(f faults.Fault) {
 	l.t.Helper()
 	ctx, topology := l.t.Context(), l.Net.Topology
+	if f.Section == nodediff.IPRules {
+		l.cleanRules(f)
+	}
 	switch {
 	case f.Section == nodediff.IPTables:
 		l.restore(f)
@@ -213,6 +218,26 @@ func (l *theLab) heal(f faults.Fault) {
 		defer l.orphan()
 	}
 	l.awaitHealth(f)
+}
+
+// cleanRules takes away the ip rules that faults have made out of the data path's: the
+// node controller leaves what it does not know.
+func (l *theLab) cleanRules(f faults.Fault) {
+	l.t.Helper()
+	healthy, _ := l.archives[0].File(dump.FileName(f.Space, dump.KindRules))
+	out, err := l.Net.Output(l.t.Context(), hostOf(f), "ip", "-4", "rule")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	for line := range strings.SplitSeq(strings.TrimSpace(out), "\n") {
+		if strings.Contains(healthy.Text, strings.TrimSpace(line)) {
+			continue
+		}
+		priority, _, _ := strings.Cut(line, ":")
+		if _, err := l.Net.Output(l.t.Context(), hostOf(f), "ip", "rule", "del", "pref", priority); err != nil {
+			l.t.Fatal(err)
+		}
+	}
 }
 
 // restore puts all rules of iptables back as they were at the beginning.
