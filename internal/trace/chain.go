@@ -144,7 +144,7 @@ func (r *run) act(ru *rule) (leaves bool) {
 	case actDrop:
 		r.end(Dropped)
 	case actReject:
-		r.end(Rejected)
+		r.reject(ru)
 	case actMark:
 		r.setMark(r.h.mark&^ru.b ^ ru.a)
 	case actSetCT:
@@ -171,6 +171,15 @@ func (r *run) act(ru *rule) (leaves bool) {
 		r.unknown("the target is not modelled: " + ru.src.String())
 	}
 	return r.done
+}
+
+// reject drops the packet and answers it. A reset ends the connection in the eyes of
+// connection tracking, too.
+func (r *run) reject(ru *rule) {
+	if t := ru.src.Target.(iptsave.Reject); t.With == "tcp-reset" && r.h.flags&flagRST == 0 && r.tracked && r.entry != nil {
+		r.ct.tcp = tcpClose
+	}
+	r.end(Rejected)
 }
 
 // policy is the end of a built-in chain.

@@ -166,3 +166,16 @@ func TestConnOptions(t *testing.T) {
 		})
 	}
 }
+
+// TestReset is a REJECT that sends a RST: the connection is closed by it.
+func TestReset(t *testing.T) {
+	r := router()
+	r.legacy = withRules("filter", "-A FORWARD -i b -p tcp -j REJECT --reject-with tcp-reset\n")
+	s, c := r.space(t), NewConns()
+	syn := tcp("10.1.0.5:1000", "10.2.0.5:80").via("a")
+	receive(s, syn, c).want(t, "verdict=sent")
+	receive(s, syn.answer("b", flagSYN|flagACK), c).want(t, "verdict=rejected")
+	if f, _ := c.Flow(syn); f.State != "CLOSE" {
+		t.Error(f.State)
+	}
+}
