@@ -179,3 +179,21 @@ func TestReset(t *testing.T) {
 		t.Error(f.State)
 	}
 }
+
+// TestOnePort has SNAT to a single port: a second connection to the same place is
+// dropped at the last moment, unless the first one has ended.
+func TestOnePort(t *testing.T) {
+	r := router()
+	r.legacy = withRules("nat", "-A POSTROUTING -p tcp -j SNAT --to-source 10.2.0.1:5000\n")
+	s, c := r.space(t), NewConns()
+	receive(s, tcp("10.1.0.5:1000", "10.2.0.5:80").via("a"), c).want(t, "verdict=sent src=10.2.0.1:5000 doubts=0")
+	receive(s, tcp("10.1.0.6:1000", "10.2.0.5:80").via("a"), c).want(t, "verdict=dropped")
+	back := tcp("10.2.0.5:80", "10.2.0.1:5000").via("b")
+	receive(s, back.flags(flagSYN|flagACK), c).want(t, "verdict=sent dst=10.1.0.5:1000")
+	receive(s, back.flags(flagRST|flagACK), c).want(t, "verdict=sent dst=10.1.0.5:1000")
+	receive(s, tcp("10.1.0.6:1000", "10.2.0.5:80").via("a"), c).want(t, "verdict=sent src=10.2.0.1:5000 doubts=1")
+	receive(s, back.flags(flagSYN|flagACK), c).want(t, "verdict=sent dst=10.1.0.6:1000")
+	if c.Len() != 1 {
+		t.Error(c.Len(), "connections")
+	}
+}

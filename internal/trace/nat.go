@@ -103,6 +103,10 @@ func (r *run) newSource(current tuple, g natRange) tuple {
 	}
 	for port := int(low); port <= int(high); port++ {
 		next.sport = uint16(port)
+		if high-low < evictRange && r.evicts(next) {
+			r.doubt("a connection that has ended has the same answers: the new one takes its place, if TCP's numbers have gone on")
+			return next
+		}
 		if !r.answersTaken(next) {
 			r.doubt("another connection has the same answers: NAT draws another source port; the lowest free one is shown")
 			return next
@@ -114,7 +118,23 @@ func (r *run) newSource(current tuple, g natRange) tuple {
 // answersTaken tells whether another connection owns the answers to a tuple.
 func (r *run) answersTaken(t tuple) bool {
 	n := r.c.byTuple[t.reversed()]
-	return n != nil && n != r.entry && n != r.closed
+	return n != nil && n != r.entry && n != r.closed && n != r.evicted
+}
+
+// evictRange is how few ports must be left before the kernel makes room among
+// connections that have ended.
+const evictRange = 32
+
+// evicts makes room for a new TCP connection where one that has ended, and whose
+// source was changed, too, has the same answers.
+func (r *run) evicts(t tuple) bool {
+	n := r.c.byTuple[t.reversed()]
+	if n == nil || n == r.entry || t.proto != protoTCP || r.ct.tcp != tcpSynSent ||
+		n.reply != t.reversed() || !n.srcNAT || n.tcp != tcpTimeWait && n.tcp != tcpClose {
+		return false
+	}
+	r.evicted = n
+	return true
 }
 
 // portClass is the class of source ports that a changed one stays in.

@@ -43,7 +43,8 @@ type state struct {
 	// The connection: entry is where the table has it, ct what the walk makes of
 	// it. It counts only where tracked.
 	entry     *conn
-	closed    *conn
+	closed    *conn // ended, and begun anew by this packet
+	evicted   *conn // ended, and in the way of this packet's NAT
 	ct        conn
 	tracked   bool
 	seen      bool // connection tracking has looked at it

@@ -130,7 +130,7 @@ func (r *run) confirm() {
 	if !r.tracked || r.entry != nil || r.ct.confirmed {
 		return
 	}
-	if n := r.c.byTuple[r.ct.reply]; n != nil && n != r.closed {
+	if n := r.c.byTuple[r.ct.reply]; n != nil && n != r.closed && n != r.evicted {
 		r.note(StepTrack, "another connection has the same answers, and no other port is left: the packet is dropped")
 		r.end(Dropped)
 		return
@@ -140,8 +140,10 @@ func (r *run) confirm() {
 
 // commit writes what the walk did to the table.
 func (r *run) commit() {
-	if r.closed != nil {
-		r.c.remove(r.closed)
+	for _, n := range [...]*conn{r.closed, r.evicted} {
+		if n != nil {
+			r.c.remove(n)
+		}
 	}
 	for _, c := range r.counted {
 		r.c.setNth(c, r.c.nth[c]+1)
