@@ -42,10 +42,10 @@ type arrival struct {
 	// entered is the packet as it came into that namespace.
 	entered trace.Packet
 	// socket is TPROXY's, or the packet's own destination.
-	socket netip.AddrPort
-	device string // by which it left last, or came in
-	reason string // of lost, outside, unclear: a sentence
-	walk   trace.Verdict
+	socket  netip.AddrPort
+	device  string // by which it left last, or came in
+	reason  string // of lost, outside, unclear: a sentence
+	walk    trace.Verdict
 	through []string // the tunnel devices that carried it
 }
 

@@ -30,7 +30,7 @@ func (s *space) lostInZtunnel(w *trace.Walk) string {
 		return ""
 	case w.Verdict == trace.Dropped && lastIsSocket(w):
 		return fmt.Sprintf("TPROXY gives it to port %d, and %s.", tproxied(w), w.Steps[len(w.Steps)-1].Why())
-	case w.Verdict == trace.Dropped:
+	case w.Verdict == trace.Dropped, w.Verdict == trace.Rejected && lastIsRule(w):
 		return ""
 	case mark == tproxyMark:
 		return fmt.Sprintf("TPROXY took it and marked it 0x400, but %s, %s.", s.lacksLocal(tproxyMark), localTableText)
@@ -50,6 +50,12 @@ func (s *space) lostInZtunnel(w *trace.Walk) string {
 func lastIsSocket(w *trace.Walk) bool {
 	n := len(w.Steps)
 	return n > 0 && w.Steps[n-1].Kind == trace.StepSocket
+}
+
+// lastIsRule tells that a rule ended the packet's way, and not a route.
+func lastIsRule(w *trace.Walk) bool {
+	n := len(w.Steps)
+	return n > 0 && w.Steps[n-1].Kind == trace.StepRule
 }
 
 // tproxied is the port that TPROXY gives the packet to; 0 without TPROXY.
