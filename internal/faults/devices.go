@@ -119,7 +119,7 @@ func turn(name, block, field, to string) string {
 	}
 	more := ""
 	if kind == "vxlan" {
-		more = " nolearning udp6zerocsumrx noudpcsum"
+		more = " nolearning"
 	}
 	return fmt.Sprintf(`routes=$(ip route show table all | grep ' dev %[1]s ' | grep -E 'table 10[0-9]')
 neighbours=$(ip neigh show dev %[1]s nud permanent)

@@ -59,7 +59,12 @@ func ipRules(a *dump.Archive, space string) ([]Fault, error) {
 				other = "0xf00"
 			}
 			out = append(out, otherRule(base, r, "fwmark mask", mask, other, r.priority, before+"fwmark "+value+"/"+other+" "+tail))
-			out = append(out, otherRule(base, r, "fwmark", value, "0x8", r.priority, before+"fwmark 0x8/"+mask+" "+tail))
+			// A value outside its mask would match all that is not marked.
+			bits := mask
+			if mask != "0xfff" {
+				bits = "0x8"
+			}
+			out = append(out, otherRule(base, r, "fwmark", value+"/"+mask, "0x8/"+bits, r.priority, before+"fwmark 0x8/"+bits+" "+tail))
 		}
 		if before, table, is := strings.Cut(r.rest, "lookup "); is {
 			other := map[string]string{"100": "101", "101": "102", "102": "101"}[table]
