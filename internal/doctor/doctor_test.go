@@ -276,6 +276,15 @@ func TestServed(t *testing.T) {
 	}
 }
 
+// small is node A with one pod, and a ztunnel that has next to no configuration.
+func small(t *testing.T) *dump.Node {
+	n := nodeA(t)
+	n.Workloads.Pods = []dump.Pod{{Namespace: "default", Name: "sleep", Node: n.Workloads.Node, Enrolled: true, Captured: true}}
+	n.Ztunnel.ConfigDump = []byte(`{"configs": [{"@type": "type.googleapis.com/envoy.admin.v3.ListenersConfigDump",
+		"dynamic_listeners": [{"name": "ztunnel_outbound"}]}]}`)
+	return n
+}
+
 // TestNodeChecks are the checks of a node that are not the data path's.
 func TestNodeChecks(t *testing.T) {
 	tests := []struct {
@@ -291,8 +300,8 @@ func TestNodeChecks(t *testing.T) {
 			in.Live.Metrics[`ambient22_xds_rejected_resources{type="listener"}`] = 1
 		}, doctor.Wrong, "counts 1 listener"},
 		{"NACK in the configuration", "configuration", func(in *doctor.Input) {
-			in.Node.Ztunnel.ConfigDump = []byte(strings.Replace(string(in.Node.Ztunnel.ConfigDump), `"name": "ztunnel_outbound",`,
-				`"name": "ztunnel_outbound", "error_state": {"details": "no such filter"},`, 1))
+			in.Node.Ztunnel.ConfigDump = []byte(strings.Replace(string(in.Node.Ztunnel.ConfigDump), `"name": "ztunnel_outbound"`,
+				`"name": "ztunnel_outbound", "error_state": {"details": "no such filter"}`, 1))
 		}, doctor.Wrong, "ztunnel_outbound: no such filter"},
 		{"old NACK", "configuration", func(in *doctor.Input) { in.Live.Metrics[`ambient22_xds_nacks_total{type="cluster"}`] = 2 }, doctor.Note, "2 cluster"},
 		{"late certificate", "certificates", func(in *doctor.Input) { in.Live.Certs[1].To = now().Add(time.Minute) }, doctor.Note, "expires in 1m0s"},
@@ -306,7 +315,7 @@ func TestNodeChecks(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			in := doctor.Input{Node: nodeA(t), Live: live(), Preflight: &doctor.Preflight{}}
+			in := doctor.Input{Node: small(t), Live: live(), Preflight: &doctor.Preflight{}}
 			test.spoil(&in)
 			r := examine(t, in)
 			c := check(t, r, test.check)
