@@ -54,6 +54,49 @@ func checkLive(t *testing.T, l *Lab) {
 	for _, node := range l.Net.Topology.Nodes {
 		compareDumps(t, before[node.Host], nodeDump(t, l, node.Host))
 	}
+	for _, f := range liveFaults {
+		t.Run(f.name, func(t *testing.T) {
+			output(t, l, f.host, f.breaks...)
+			s := traceLive(t, l, "sleep", "http://productpage:9080/")
+			output(t, l, f.host, f.mends...)
+			if s.Outcome.Delivered || !strings.Contains(s.Outcome.Sentence, f.reason) {
+				t.Errorf("%+v, want the reason %q", s.Outcome, f.reason)
+			}
+		})
+	}
+}
+
+// liveFaults are what somebody broke, and a part of what the story says of it. The node
+// controllers don't mend them.
+var liveFaults = []struct {
+	name, host    string
+	breaks, mends []string
+	reason        string
+}{
+	{
+		"a rule of somebody else drops it", "node-a",
+		strings.Fields("iptables -t filter -I FORWARD -i veth6c1b90e4 -j DROP"),
+		strings.Fields("iptables -t filter -D FORWARD -i veth6c1b90e4 -j DROP"),
+		"dropped",
+	},
+	{
+		"a rule in the ztunnel's pod refuses it", "ztunnel-a",
+		strings.Fields("iptables -t filter -I INPUT -p tcp --dport 9080 -j REJECT"),
+		strings.Fields("iptables -t filter -D INPUT -p tcp --dport 9080 -j REJECT"),
+		"refused",
+	},
+	{
+		"an ip rule is missing in the ztunnel's pod", "ztunnel-a",
+		strings.Fields("ip rule del pref 20000"),
+		strings.Fields("ip rule add pref 20000 fwmark 0x400/0xfff lookup 100"),
+		"the ip rule that leads 0x400 to table 100 is missing",
+	},
+	{
+		"the ztunnel's pod checks sources", "ztunnel-a",
+		strings.Fields("sysctl -q -w net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.pistioout.rp_filter=1"),
+		strings.Fields("sysctl -q -w net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.pistioout.rp_filter=0"),
+		"refuses its source",
+	},
 }
 
 // liveArgs are the arguments for a call that is traced live.
@@ -75,7 +118,7 @@ func traceLive(t *testing.T, l *Lab, from, address string) *story.Story {
 	if err != nil {
 		t.Fatal(err)
 	}
-	code, stdout, stderr := ctl(t, "", l.liveArgs(from, u.Host, "--", "curl", "-s", "-o", "/dev/null", address)...)
+	code, stdout, stderr := ctl(t, "", l.liveArgs(from, u.Host, "--", "curl", "-s", "-m", "2", "-o", "/dev/null", address)...)
 	if code != 0 || !strings.Contains(stderr, " compared, 0 differences\n") {
 		t.Fatalf("exit code %d\n%s", code, stderr)
 	}
