@@ -32,7 +32,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.IntVar(&o.Packets, "packets", 10000, "how many packets to compare, at least")
 	flags.IntVar(&o.PerWorld, "per-world", 250, "how many of them in one world")
 	flags.IntVar(&o.Parallel, "parallel", runtime.NumCPU(), "how many worlds at a time")
-	flags.StringVar(&o.Kind, "kind", "", "one world alone: random, node or pod, with --world")
+	flags.StringVar(&o.Kind, "kind", "", "one world alone: random, node, pod or strange, with --world")
 	flags.Uint64Var(&o.World, "world", 0, "that world's number")
 	flags.DurationVar(&o.Minimise, "minimise", time.Minute, "how long to look for a smaller example of a difference")
 	verbose := flags.Bool("v", false, "print a line for each world")

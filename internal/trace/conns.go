@@ -44,7 +44,8 @@ func NewConns(seed ...*conntrack.Conn) *Conns {
 func (c *Conns) seed(s *conntrack.Conn) {
 	orig, ok1 := seedTuple(s.Protocol, s.Original)
 	reply, ok2 := seedTuple(s.Protocol, s.Reply)
-	if !ok1 || !ok2 {
+	// Another zone's connections are found only by packets that a rule puts there.
+	if !ok1 || !ok2 || s.Zone != 0 {
 		return
 	}
 	n := &conn{

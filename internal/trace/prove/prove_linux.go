@@ -23,7 +23,7 @@ type Options struct {
 	PerWorld int
 	// Parallel is how many worlds there are at a time; 0 stands for 2.
 	Parallel int
-	// Kind and World choose one world alone ("random", "node", "pod", and the number in
+	// Kind and World choose one world alone ("random", "node", "pod", "strange", and the number in
 	// its name). Kind is "" otherwise.
 	Kind  string
 	World uint64
@@ -45,10 +45,12 @@ type Report struct {
 // maker makes worlds from seeds.
 type maker func(seed uint64) (World, *scene, error)
 
-func makers() map[string]maker { return map[string]maker{"random": random, "node": host, "pod": pod} }
+func makers() map[string]maker {
+	return map[string]maker{"random": random, "node": host, "pod": pod, "strange": strange}
+}
 
 // order is which kinds of worlds take turns.
-var order = [...]string{"random", "random", "random", "node", "random", "random", "pod", "random"}
+var order = [...]string{"random", "random", "random", "node", "random", "random", "pod", "random", "random", "strange"}
 
 // Run makes worlds and compares engine and kernel in each, until enough packets
 // were compared or one went another way. The error is about the proof itself: a
@@ -123,7 +125,11 @@ func (o Options) world(ctx context.Context, n int) (*Trial, error) {
 	if err != nil {
 		return nil, err
 	}
-	return run(ctx, w, &traffic{scene: s, left: o.PerWorld})
+	packets := o.PerWorld
+	if kind == "strange" {
+		packets /= 5 // after each doubt the kernel has to be asked
+	}
+	return run(ctx, w, &traffic{scene: s, left: packets})
 }
 
 // mix makes a world's number from the seed and its turn.

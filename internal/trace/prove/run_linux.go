@@ -144,7 +144,7 @@ func (c *comparison) packet(ctx context.Context, p Probe) (outcome, error) {
 		c.space.Send(p.Packet, c.conns, w)
 	}
 	sure := w.Verdict != trace.Unknown && !slices.ContainsFunc(w.Doubt, c.open)
-	indifferent := slices.ContainsFunc(w.Doubt, settled)
+	indifferent := slices.ContainsFunc(w.Doubt, settled) || slices.ContainsFunc(w.Steps, unjudged)
 	if !sure || indifferent {
 		if err := c.counters(ctx); err != nil || len(c.trial.Differences) > 0 {
 			return outcome{}, err
@@ -166,7 +166,10 @@ func (c *comparison) packet(ctx context.Context, p Probe) (outcome, error) {
 		}
 	}
 	c.tracking = c.tracking || o.connected
-	differences := append(compare(w, got), compareRoute(w, o)...)
+	differences := compare(w, got)
+	if !indifferent {
+		differences = append(differences, compareRoute(w, o)...)
+	}
 	if c.tracking {
 		differences = append(differences, compareConn(c.conns, p, o)...)
 	}
@@ -190,6 +193,21 @@ func (c *comparison) open(doubt string) bool {
 
 // settled tells that the engine says of a doubt that all ways end alike.
 func settled(doubt string) bool { return strings.HasSuffix(doubt, "it makes no difference here") }
+
+// unjudged tells of a rule that may have matched or not, and changes nothing.
+func unjudged(s trace.Step) bool {
+	return strings.HasPrefix(s.Note, "a condition cannot be judged") || s.Rule != nil && slices.ContainsFunc(s.Rule.Matches, byChance)
+}
+
+func byChance(m iptsave.Match) bool {
+	switch m := m.(type) {
+	case iptsave.Statistic:
+		return m.Mode == "random"
+	case iptsave.Limit:
+		return true
+	}
+	return strings.HasPrefix(m.String(), "-m hashlimit")
+}
 
 // doubted goes on from what the kernel has, after a packet that the engine could not
 // be sure of.
