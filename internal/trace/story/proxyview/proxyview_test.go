@@ -177,9 +177,7 @@ func TestWhatIsMissing(t *testing.T) {
 			}
 		}, NotModelled},
 		{"no endpoints at all", func(s map[string]any) {
-			if _, ok := s["dynamic_endpoint_configs"]; ok {
-				delete(s, "dynamic_endpoint_configs")
-			}
+			delete(s, "dynamic_endpoint_configs")
 		}, NoHost},
 		{"no clusters", func(s map[string]any) { delete(s, "dynamic_active_clusters") }, NoCluster},
 		{"clusters that are warming", func(s map[string]any) {
