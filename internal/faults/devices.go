@@ -111,7 +111,10 @@ func turn(name, block, field, to string) string {
 	}
 	id, remote := get(kind+` id ([0-9]+)`), get(`remote ([0-9.]+)`)
 	if field == "remote" {
-		return fmt.Sprintf("ip link set %s type %s id %s remote %s dstport %s", name, kind, id, to, get(`dstport ([0-9]+)`))
+		return fmt.Sprintf("ip link set %s type %s id %s remote %s", name, kind, id, to)
+	}
+	if field == "id" {
+		id = to
 	}
 	address := get(`inet ([0-9./]+)`)
 	if strings.Contains(block, "inet "+address+" brd") {
@@ -131,5 +134,5 @@ echo "$settings" | sed 's/ //g' | xargs -r sysctl -q -w
 ip link set %[1]s up
 echo "$neighbours" | while read -r to how mac rest; do test -z "$to" || ip neigh replace $to lladdr $mac dev %[1]s nud permanent; done
 echo "$routes" | while read -r route; do test -z "$route" || ip route add $route; done`,
-		name, get(`link/ether ([0-9a-f:]+)`), get(` mtu ([0-9]+)`), kind, to, remote, get(`dstport ([0-9]+)`), more, address)
+		name, get(`link/ether ([0-9a-f:]+)`), get(` mtu ([0-9]+)`), kind, id, remote, get(`dstport ([0-9]+)`), more, address)
 }
