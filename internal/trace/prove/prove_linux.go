@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -143,7 +144,8 @@ func (r *Report) add(t *Trial, progress io.Writer) {
 		r.Verdicts[verdict] += n
 	}
 	for doubt, n := range t.Doubts {
-		r.Doubts[doubt] += n
+		about, _, _ := strings.Cut(doubt, ": -A")
+		r.Doubts[about] += n
 	}
 	if progress != nil {
 		fmt.Fprintf(progress, "%s (iptables-%s): %d packets alike, %d in doubt, %d differences\n", t.World.Name, t.World.Variant, t.Compared, t.Doubted, len(t.Differences))
