@@ -39,7 +39,7 @@ const (
 	logSize  = 96 // bytes of a packet that are copied
 
 	// Of linux/netfilter/nfnetlink_log.h.
-	logPacket     = unix.NFNL_SUBSYS_ULOG<<8 | 0
+	logPacket     = unix.NFNL_SUBSYS_ULOG << 8
 	logConfig     = unix.NFNL_SUBSYS_ULOG<<8 | 1
 	logConfigCmd  = 1
 	logConfigMode = 2

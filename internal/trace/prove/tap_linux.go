@@ -13,10 +13,9 @@ import (
 
 // tap is the far end of one of the namespace's devices: everything behind it.
 type tap struct {
-	name  string
-	index int // of the device in the namespace
-	mac   [6]byte
-	fd    int
+	name string
+	mac  [6]byte
+	fd   int
 }
 
 // frame is a packet that left by a device.

@@ -21,7 +21,6 @@ type connection struct {
 
 // Of linux/netfilter/nfnetlink_conntrack.h.
 const (
-	trackNew      = unix.NFNL_SUBSYS_CTNETLINK<<8 | 0
 	trackGet      = unix.NFNL_SUBSYS_CTNETLINK<<8 | 1
 	trackOriginal = 1
 	trackReply    = 2
