@@ -63,6 +63,9 @@ type Netns struct {
 	Files map[Kind][]string
 }
 
+// Excerpt is what Netns.Partial says of a listing from which people left lines out.
+const Excerpt = "an excerpt"
+
 // Kind is a kind of text in a dump.
 type Kind string
 

@@ -41,7 +41,7 @@ func (t *tree) loose() ([]*Node, error) {
 			return nil, err
 		}
 		if len(parts) == 0 && strings.TrimSpace(f.Text) != "" {
-			strange = append(strange, f.Name)
+			strange = append(strange, f.Name+": not read: nothing in it is recognised")
 		}
 		for _, s := range parts {
 			whose := scopeOfName(f.Name)
@@ -49,6 +49,9 @@ func (t *tree) loose() ([]*Node, error) {
 				whose.space = scopeOfWords(s.hint).space
 			}
 			texts = append(texts, looseText{section: s, scope: whose, file: f.Name})
+			if s.strange > 0 {
+				strange = append(strange, fmt.Sprintf("%s: line %d is not read: it is nothing known", f.Name, s.strange))
+			}
 		}
 	}
 	if len(texts) == 0 {
@@ -76,9 +79,7 @@ func (t *tree) loose() ([]*Node, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, file := range strange {
-			n.Gaps = append(n.Gaps, file+": not read: nothing in it is recognised")
-		}
+		n.Gaps = append(n.Gaps, strange...)
 		nodes = append(nodes, n)
 	}
 	return nodes, nil
@@ -164,7 +165,7 @@ func (n *looseNode) takeSave(ns *Netns, t looseText, f File) error {
 	}
 	ns.Files[kind] = append(ns.Files[kind], f.Name)
 	if isExcerpt(save, f.Text) {
-		ns.Partial[kind] = "an excerpt"
+		ns.Partial[kind] = Excerpt
 	}
 	if *slot == nil {
 		*slot = save

@@ -101,6 +101,9 @@ func (s *Space) foreignChains(set *nft.Ruleset) {
 // conditions see it. It tells whether the packet goes on.
 func (r *run) runHook(hook Hook, out string) bool {
 	r.hook, r.hookOut, r.h.out = hook, out, out
+	if r.chainsLacking() {
+		return false
+	}
 	for _, text := range r.s.foreign[hook] {
 		r.doubt(text)
 	}

@@ -140,9 +140,23 @@ func (c *ipRule) selects(fl *flow) bool {
 // lookup asks the ip rules in order. told records the steps.
 func (r *run) lookup(fl *flow, told bool) result {
 	told = told && r.record
-	if r.s.merged {
-		return r.lookupMerged(fl, told)
+	if r.routesLacking(fl) {
+		return result{kind: foundUnknown}
 	}
+	var res result
+	if r.s.merged {
+		res = r.lookupMerged(fl, told)
+	} else {
+		res = r.lookupRules(fl, told)
+	}
+	if res.kind == foundNothing && r.s.lacks.tables != "" {
+		r.unknown(r.s.lacks.tables)
+		return result{kind: foundUnknown}
+	}
+	return res
+}
+
+func (r *run) lookupRules(fl *flow, told bool) result {
 	rules := r.s.ipRules
 	for i := 0; i < len(rules); i++ {
 		c := &rules[i]

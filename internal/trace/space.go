@@ -33,6 +33,8 @@ type Space struct {
 	// customLocals and customRules make the kernel check sources by the routes.
 	customLocals, customRules bool
 	doubts                    []string // of every walk
+	lacks                     lacking
+	ownTables                 bool // there are routes in others than the kernel's own tables
 }
 
 // Compile prepares a namespace's dump for following packets. The dump must not
@@ -91,6 +93,7 @@ func (s *Space) compileRoutes() {
 	s.ipRules = compileIPRules(rules, s.fibs)
 	s.merged = isDefault(rules)
 	s.customRules = !s.merged
+	s.ownTables = hasOwnTables(routes)
 	s.ownGateways()
 	for _, r := range rules {
 		s.usesTOS = s.usesTOS || r.TOS != 0
@@ -100,25 +103,6 @@ func (s *Space) compileRoutes() {
 		// The kernel remembers that somebody else than itself made a local route.
 		if r.Type == "local" && r.Proto != "kernel" && r.Line != 0 {
 			s.customLocals = true
-		}
-	}
-}
-
-// gaps are the doubts that every walk has.
-func (s *Space) gaps() {
-	ns := s.ns
-	if ns.NFT == nil && ns.Legacy == nil && (ns.Missing[dump.KindNFTSave] != "" || ns.Missing[dump.KindLegacySave] != "") {
-		s.doubts = append(s.doubts, "the dump has no iptables-save: the namespace is taken to have no rules")
-	}
-	if why, ok := ns.Missing[dump.KindRules]; ok {
-		s.doubts = append(s.doubts, "the dump has no ip rules ("+why+"); the kernel's own three are taken")
-	}
-	if why, ok := ns.Missing[dump.KindRoutes]; ok {
-		s.doubts = append(s.doubts, "the dump has no routes ("+why+")")
-	}
-	for _, save := range []*iptsave.Save{ns.Legacy, ns.NFT} {
-		if save != nil && len(save.Omits) > 0 {
-			s.doubts = append(s.doubts, fmt.Sprintf("the listing of rules leaves something out (line %d)", save.Omits[0]))
 		}
 	}
 }
