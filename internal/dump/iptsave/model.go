@@ -31,6 +31,9 @@ type Table struct {
 	IPv6    bool // saved by ip6tables
 
 	places map[string]int // of chains in Chains, as they were read
+	// gap is what stands between * and the name, tail what stands behind it, where
+	// somebody wrote the header for iptables-restore.
+	gap, tail string
 }
 
 // Chain is a chain with its rules in order.

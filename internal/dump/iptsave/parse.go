@@ -91,12 +91,14 @@ func (p *parser) omit() {
 }
 
 func (p *parser) header(line string) *fault {
-	name := line[1:]
+	behind := tail(line)
+	name := strings.TrimLeft(line[1:max(1, len(line)-len(behind))], " \t")
 	if name == "" || strings.ContainsAny(name, " \t") {
 		return &fault{1, "a table's header is *NAME"}
 	}
 	p.endTable()
 	p.startTable(name, p.line)
+	p.table.gap, p.table.tail = line[1:len(line)-len(name)-len(behind)], behind
 	return nil
 }
 
@@ -219,7 +221,8 @@ func (p *parser) generated(by string) {
 		return
 	}
 	p.save.Version, p.save.Variant = version, "legacy"
-	if strings.HasPrefix(rest, "(nf_tables)") {
+	// The first releases with nf_tables called the program xtables-save.
+	if strings.HasPrefix(rest, "(nf_tables)") || program == "xtables-save" {
 		p.save.Variant = "nf_tables"
 	}
 }

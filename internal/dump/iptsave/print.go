@@ -193,7 +193,7 @@ func (s *Save) items() []item {
 func (t *Table) items(items []item, last int) ([]item, int) {
 	if t.Line > 0 || t.Name != "" && t.Deduced == "" {
 		last = max(last, t.Line)
-		items = append(items, item{key: last, text: "*" + t.Name})
+		items = append(items, item{key: last, text: "*" + t.gap + t.Name + t.tail})
 	}
 	for _, c := range t.Chains {
 		if c.Line > 0 {

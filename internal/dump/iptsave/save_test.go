@@ -181,3 +181,29 @@ func TestChangesArePrinted(t *testing.T) {
 		t.Errorf("built %q, want %q", got, want)
 	}
 }
+
+// TestWrittenByHand: what people write for iptables-restore, and their remarks, keep
+// their form; what stands behind an option is no remark.
+func TestWrittenByHand(t *testing.T) {
+	const text = "* nat # ours\n-N A\n:B - [0:0]  #more\n-A OUTPUT -j A   #remark\n-A A -i #0 -j B\n-A A -j RETURN #\"\nCOMMIT #end\n"
+	save, err := Parse("x", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blank(save)
+	if got := save.String(); got != text {
+		t.Error(firstDifference(text, got))
+	}
+	nat := save.Table("nat")
+	if nat == nil || len(nat.Chains) != 3 {
+		t.Fatalf("%+v", save.Tables)
+	}
+	for _, r := range append(nat.Chain("OUTPUT").Rules, nat.Chain("A").Rules...) {
+		if words := r.Unmodelled(); words != "" {
+			t.Errorf("line %d: %s is left over", r.Line, words)
+		}
+	}
+	if in, ok := nat.Chain("A").Rules[0].Matches[0].(InInterface); !ok || in.Name != "#0" {
+		t.Errorf("the device is %v", nat.Chain("A").Rules[0].Matches)
+	}
+}

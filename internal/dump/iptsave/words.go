@@ -129,16 +129,18 @@ func split(dst []string, line string, form *ruleForm) (words []string, bad int) 
 // ("  # ...") that somebody wrote there.
 func tail(line string) string {
 	end := len(line)
+	option := true // what stands behind an option is its value, whatever it begins with
 	for at := 0; at < len(line); {
 		if line[at] == ' ' {
 			at++
 			continue
 		}
-		stop, closed := wordEnd(line, at, len(line))
-		if closed && line[at:stop] == "#" {
+		if line[at] == '#' && (!option || at+1 == len(line) || line[at+1] == ' ') {
 			end = at
 			break
 		}
+		stop, _ := wordEnd(line, at, len(line))
+		option = line[at] == '-' && stop > at+1
 		at = stop
 	}
 	return line[len(strings.TrimRight(line[:end], " ")):]
