@@ -74,8 +74,11 @@ func (r *reader) head() error {
 		}
 		word = r.Next()
 	}
-	if word.Text == "" || strings.Contains(word.Text, "=") {
+	switch {
+	case word.Text == "" || strings.Contains(word.Text, "="):
 		return r.Errorf(word, "a protocol's name is expected")
+	case word.Text[0] == '[':
+		return r.Errorf(word, "an event of conntrack -E; what connections there are tells conntrack -L")
 	}
 	r.c.Name = word.Text
 	number := r.Next()
