@@ -79,6 +79,9 @@ func sendFromAnywhere(p Probe) (refusal unix.Errno, err error) {
 	to := &unix.SockaddrInet4{Addr: p.Dst.Addr().As4(), Port: int(p.Dst.Port())}
 	if kind == unix.SOCK_STREAM {
 		err = unix.Connect(fd, to)
+		// Closing alone may not end it at once: a program that is being started for
+		// another world has the socket, too, until it runs.
+		_ = unix.Shutdown(fd, unix.SHUT_RDWR)
 	} else {
 		err = unix.Sendto(fd, nil, 0, to)
 	}
