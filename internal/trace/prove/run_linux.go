@@ -121,6 +121,7 @@ func (k *kernel) compare(ctx context.Context, trial *Trial, t *told, packets sou
 		return err
 	}
 	c := comparison{kernel: k, told: t, trial: trial, conns: trace.NewConns(), counted: map[*iptsave.Rule]uint64{}}
+	masquerades := strings.Contains(t.save.String(), "-j MASQUERADE")
 	for p, ok := packets.next(); ok && len(trial.Differences) == 0; p, ok = packets.next() {
 		trial.Probes = append(trial.Probes, p)
 		got, err := c.packet(ctx, p)
@@ -128,6 +129,9 @@ func (k *kernel) compare(ctx context.Context, trial *Trial, t *told, packets sou
 			return err
 		}
 		packets.after(got.arrived(), got.packet, got.out)
+		if trial.Doubted > 0 && masquerades {
+			break // no list of connections has the device that MASQUERADE chose an address of
+		}
 	}
 	if len(trial.Differences) > 0 {
 		return nil
