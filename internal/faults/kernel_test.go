@@ -83,17 +83,23 @@ func (l *theLab) call(probes []faults.Probe, patience time.Duration) []seen {
 	return out
 }
 
+// log is what ztunnel A has written.
+func (l *theLab) log() string {
+	l.t.Helper()
+	data, err := os.ReadFile(l.Net.LogFile(ztunnelA, "ztunnel"))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return string(data)
+}
+
 // captured tells whether ztunnel A's log has a call as one that it captured. A line is
 // written when the connection has ended, which may be a moment after the answer: one
 // that is expected is waited for.
 func (l *theLab) captured(call *app.Call, expected bool) bool {
 	l.t.Helper()
 	for deadline := time.Now().Add(2 * time.Second); ; {
-		data, err := os.ReadFile(l.Net.LogFile(ztunnelA, "ztunnel"))
-		if err != nil {
-			l.t.Fatal(err)
-		}
-		for line := range strings.SplitSeq(string(data), "\n") {
+		for line := range strings.SplitSeq(l.log()[l.logged:], "\n") {
 			if strings.Contains(line, " "+call.Local+" ") && strings.Contains(line, "outbound") {
 				return true
 			}
@@ -207,6 +213,7 @@ func (l *theLab) try(f faults.Fault) {
 func (l *theLab) compare(nodes []*dump.Node, predicted []faults.Consequence, patience time.Duration) []string {
 	l.t.Helper()
 	probes := faults.Probes()
+	l.logged = len(l.log())
 	var wrong []string
 	for i, s := range l.call(probes, patience) {
 		if probes[i].URL == "" {

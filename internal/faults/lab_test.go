@@ -37,6 +37,7 @@ type theLab struct {
 	*lab.Lab
 	t        *testing.T
 	archives []*dump.Archive // of the healthy nodes
+	logged   int             // bytes of ztunnel A's log before the present calls: ports are used again
 }
 
 // upLab brings a lab of the test's own up: this kernel, VXLAN.
