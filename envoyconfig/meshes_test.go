@@ -5,15 +5,14 @@ package envoyconfig_test
 import (
 	"encoding/json"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
-	gocmp "github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
 
 	"github.com/ambient22/ambient22/envoyconfig"
+	"github.com/ambient22/ambient22/internal/golden"
 )
 
 // TestMeshes compares everything node A's ztunnel is served, in other meshes than
@@ -26,7 +25,7 @@ func TestMeshes(t *testing.T) {
 			if err := r.Verify(); err != nil {
 				t.Error(err)
 			}
-			checkGolden(t, "testdata/meshes/"+name+".yaml", folded(t, r))
+			golden.Check(t, "testdata/meshes/"+name+".yaml", folded(t, r))
 		})
 	}
 }
@@ -92,21 +91,4 @@ func place(log any) any {
 	format := config["log_format"].(map[string]any)["text_format_source"].(map[string]any)["inline_string"].(string)
 	_, words, _ := strings.Cut(format, "%ROUTE_NAME% ")
 	return strings.TrimSpace(words)
-}
-
-// checkGolden compares with a golden file, which -update writes.
-func checkGolden(t *testing.T, path string, got []byte) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := gocmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s differs (-want +got):\n%s", path, diff)
-	}
 }

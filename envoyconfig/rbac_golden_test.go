@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/ambient22/ambient22/envoyconfig"
+	"github.com/ambient22/ambient22/internal/golden"
 	"github.com/ambient22/ambient22/internal/manifest"
 	"github.com/ambient22/ambient22/internal/mesh"
 )
@@ -59,7 +60,7 @@ func TestPolicies(t *testing.T) {
 			if err := e.Encode(pods); err != nil {
 				t.Fatal(err)
 			}
-			sameAsFile(t, strings.TrimSuffix(path, ".yaml")+".json", out.String())
+			golden.Check(t, strings.TrimSuffix(path, ".yaml")+".json", out.String())
 		})
 	}
 }
@@ -194,20 +195,4 @@ func asJSON(t *testing.T, m proto.Message) json.RawMessage {
 		t.Fatal(err)
 	}
 	return text
-}
-
-func sameAsFile(t *testing.T, golden, got string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := gocmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s differs (-want +got):\n%s", golden, diff)
-	}
 }

@@ -4,35 +4,14 @@ package noderoute_test
 
 import (
 	"errors"
-	"flag"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/ambient22/ambient22/geneve"
+	"github.com/ambient22/ambient22/internal/golden"
 	"github.com/ambient22/ambient22/noderoute"
 	"github.com/google/go-cmp/cmp"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s differs (-want +got):\n%s", path, diff)
-	}
-}
 
 func facts(c noderoute.HostConfig) noderoute.Facts {
 	f := noderoute.Facts{Ztunnel: noderoute.Hop{Dev: "veth52b75946", MTU: 1460, Bits: 32}, Pods: map[netip.Addr]noderoute.Hop{}}
@@ -49,7 +28,7 @@ func TestPlanHost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "plan-node-a.txt", p.String())
+	golden.Check(t, "testdata/plan-node-a.txt", p.String())
 
 	c.Tunnel, c.TunnelPort, c.DNSCapture, c.Hardened = geneve.VXLAN, 6089, true, true
 	c.Pods = append(c.Pods, noderoute.Pod{UID: "six", IP: netip.MustParseAddr("fd00::6")})
@@ -57,7 +36,7 @@ func TestPlanHost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "plan-node-a-options.txt", p.String())
+	golden.Check(t, "testdata/plan-node-a-options.txt", p.String())
 }
 
 func TestPlanPod(t *testing.T) {
@@ -68,7 +47,7 @@ func TestPlanPod(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "plan-ztunnel-a.txt", p.String())
+	golden.Check(t, "testdata/plan-ztunnel-a.txt", p.String())
 }
 
 // The order of the pods does not matter.

@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"flag"
 	"io"
 	"os"
 	"path/filepath"
@@ -27,11 +26,10 @@ import (
 
 	"github.com/ambient22/ambient22/hack/chart"
 	"github.com/ambient22/ambient22/internal/csr"
+	"github.com/ambient22/ambient22/internal/golden"
 	"github.com/ambient22/ambient22/internal/kubeapi"
 	"github.com/ambient22/ambient22/internal/signer"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 // everything sets each value to something other than the chart does.
 const everything = "testdata/everything.values.yaml"
@@ -97,19 +95,7 @@ func TestGolden(t *testing.T) {
 	}
 	for name, out := range map[string]chart.Output{"default": render(t), "everything": everything} {
 		for suffix, got := range map[string][]byte{".yaml": out.Manifest, ".notes.txt": []byte(out.Notes)} {
-			path := filepath.Join("testdata", name+suffix)
-			if *update {
-				if err := os.WriteFile(path, got, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), string(got)); diff != "" {
-				t.Errorf("%s differs (-want +got); -update writes it:\n%s", path, diff)
-			}
+			golden.Check(t, filepath.Join("testdata", name+suffix), got)
 		}
 	}
 }

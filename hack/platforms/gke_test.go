@@ -5,6 +5,8 @@ package platforms
 import (
 	"strings"
 	"testing"
+
+	"github.com/ambient22/ambient22/internal/golden"
 )
 
 const gkeTools = "go gcloud kubectl gke-gcloud-auth-plugin"
@@ -40,7 +42,7 @@ func TestGKEUp(t *testing.T) {
 	if strings.Contains(output, "secret-token") {
 		t.Errorf("the token is printed:\n%s", output)
 	}
-	golden(t, "gke-up.txt", scratchless(calls))
+	golden.Check(t, "testdata/gke-up.txt", scratchless(calls))
 
 	t.Run("again, with other settings", func(t *testing.T) {
 		env := []string{"EXISTS=1", "PROJECT=other", "ZONE=europe-west3-b", "ENGINE=embedded", "SAMPLE=no"}
@@ -48,7 +50,7 @@ func TestGKEUp(t *testing.T) {
 		if code != 0 || !strings.Contains(output, "is there already") {
 			t.Errorf("exit code %d:\n%s", code, output)
 		}
-		golden(t, "gke-up-again.txt", scratchless(calls))
+		golden.Check(t, "testdata/gke-up-again.txt", scratchless(calls))
 	})
 }
 
@@ -119,7 +121,7 @@ func TestGKEDown(t *testing.T) {
 	if code != 0 {
 		t.Errorf("exit code %d: %s", code, output)
 	}
-	golden(t, "gke-down.txt", calls)
+	golden.Check(t, "testdata/gke-down.txt", calls)
 
 	_, _, calls = c.run(t, gkeAnswers, []string{"EXISTS=1", "KEEP_REPOSITORY=yes"}, "gke-down.sh", "--yes")
 	if !strings.Contains(calls, "clusters delete") || strings.Contains(calls, "repositories") {

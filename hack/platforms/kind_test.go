@@ -5,6 +5,8 @@ package platforms
 import (
 	"strings"
 	"testing"
+
+	"github.com/ambient22/ambient22/internal/golden"
 )
 
 const kindTools = "go kind kubectl docker"
@@ -35,14 +37,14 @@ func TestKindUp(t *testing.T) {
 	if code != 0 || !strings.Contains(output, "sleep called productpage:9080") || !strings.Contains(output, "hack/kind-down.sh") {
 		t.Errorf("exit code %d:\n%s", code, output)
 	}
-	golden(t, "kind-up.txt", calls)
+	golden.Check(t, "testdata/kind-up.txt", calls)
 
 	t.Run("again, with other settings", func(t *testing.T) {
 		code, output, calls := c.run(t, kindAnswers, []string{"EXISTS=1", "TUNNEL=vxlan", "ENGINE=embedded", "SAMPLE=no"}, "kind-up.sh", "--set", "profile=hardened")
 		if code != 0 || !strings.Contains(output, "is there already") {
 			t.Errorf("exit code %d:\n%s", code, output)
 		}
-		golden(t, "kind-up-again.txt", calls)
+		golden.Check(t, "testdata/kind-up-again.txt", calls)
 	})
 	t.Run("another image, provider and name", func(t *testing.T) {
 		c := newCheckout(t, tools("go kind kubectl podman")...)
@@ -54,7 +56,7 @@ func TestKindUp(t *testing.T) {
 		if code != 0 {
 			t.Errorf("exit code %d:\n%s", code, output)
 		}
-		golden(t, "kind-up-other.txt", calls)
+		golden.Check(t, "testdata/kind-up-other.txt", calls)
 	})
 }
 

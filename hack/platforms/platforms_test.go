@@ -8,17 +8,12 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
-	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 // stub notes its call and what it reads, and lets the test's answers speak.
 const stub = `#!/bin/bash
@@ -138,25 +133,6 @@ func (c *checkout) system(t *testing.T) string {
 		}
 	}
 	return dir
-}
-
-// golden compares the calls of a script with those in a file.
-func golden(t *testing.T, name, calls string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(calls), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), calls); diff != "" {
-		t.Errorf("%s differs (-want +got; rewrite it with -update):\n%s", path, diff)
-	}
 }
 
 // refused checks that a script ended with a message, before any of these calls.

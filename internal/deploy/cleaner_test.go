@@ -3,40 +3,17 @@
 package deploy
 
 import (
-	"flag"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
 	"github.com/ambient22/ambient22/hack/chart"
+	"github.com/ambient22/ambient22/internal/golden"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
-
-// golden compares a text with a file of testdata.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s is not what it was (go test ./internal/deploy -update):\n%s", path, diff)
-	}
-}
 
 // rendering is the chart with these values.
 func rendering(values ...string) func() ([]*unstructured.Unstructured, error) {
@@ -69,7 +46,7 @@ func TestCleaner(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "cleanup.yaml", string(text))
+	golden.Check(t, "testdata/cleanup.yaml", string(text))
 	for _, v := range set.Spec.Template.Spec.Volumes {
 		if v.Secret != nil || v.ConfigMap != nil || v.Projected != nil {
 			t.Errorf("volume %s may be gone", v.Name)

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/ambient22/ambient22/internal/golden"
 	"github.com/ambient22/ambient22/internal/kube"
 	"github.com/ambient22/ambient22/internal/mesh"
 )
@@ -101,7 +102,7 @@ func TestStatusOfAHealthyCluster(t *testing.T) {
 	if !s.Good() {
 		t.Error("it is not good")
 	}
-	golden(t, "status-healthy.txt", shown(t, s))
+	golden.Check(t, "testdata/status-healthy.txt", shown(t, s))
 }
 
 // Everything that can be wrong at once, and what is said about it.
@@ -131,7 +132,7 @@ func TestStatusOfATroubledCluster(t *testing.T) {
 	if s.Good() {
 		t.Error("it is good")
 	}
-	golden(t, "status-troubled.txt", shown(t, s))
+	golden.Check(t, "testdata/status-troubled.txt", shown(t, s))
 }
 
 // A node that is away is the reason for whatever its pods were at last.
@@ -150,7 +151,7 @@ func TestStatusOfANodeThatIsAway(t *testing.T) {
 func TestStatusWithoutAnInstall(t *testing.T) {
 	l := healthy()
 	l.controller, l.ztunnel, l.signer = nil, nil, nil
-	golden(t, "status-leftovers.txt", shown(t, l.status()))
+	golden.Check(t, "testdata/status-leftovers.txt", shown(t, l.status()))
 	l.objects.Pods = nil
 	if s := l.status(); s.Good() || s.Installed || len(s.Warnings) > 0 {
 		t.Errorf("got %+v", s)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ambient22/ambient22/internal/doctor"
 	"github.com/ambient22/ambient22/internal/dump"
+	"github.com/ambient22/ambient22/internal/golden"
 )
 
 // TestExampleInDocs holds what docs/doctor.md shows against what is printed.
@@ -19,7 +20,7 @@ func TestExampleInDocs(t *testing.T) {
 	l := live()
 	l.Silent = errors.New("connection refused")
 	got := text(t, examine(t, doctor.Input{Node: n, Live: l, Preflight: &doctor.Preflight{}}), doctor.TextOptions{})
-	golden(t, "broken.txt", got)
+	golden.Check(t, "testdata/broken.txt", got)
 	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "doctor.md"))
 	if err != nil {
 		t.Fatal(err)

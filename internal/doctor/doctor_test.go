@@ -4,11 +4,8 @@ package doctor_test
 
 import (
 	"errors"
-	"flag"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -17,10 +14,9 @@ import (
 	"github.com/ambient22/ambient22/internal/dump"
 	"github.com/ambient22/ambient22/internal/dump/dumptest"
 	"github.com/ambient22/ambient22/internal/faults"
+	"github.com/ambient22/ambient22/internal/golden"
 	"github.com/ambient22/ambient22/noderoute"
 )
-
-var update = flag.Bool("update", false, "write the golden texts anew")
 
 // now is shortly after the fixtures were made.
 func now() time.Time { return time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC) }
@@ -57,23 +53,6 @@ func text(t *testing.T, r *doctor.Report, o doctor.TextOptions) string {
 	return b.String()
 }
 
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s (run with -update to write it anew):\n%s", path, got)
-	}
-}
-
 func podOf(t *testing.T, r *doctor.Report, name string) doctor.Pod {
 	t.Helper()
 	for _, p := range r.Pods {
@@ -107,7 +86,7 @@ func TestHealthyNodes(t *testing.T) {
 		}
 	}
 	r := examine(t, doctor.Input{Node: nodeA(t), Live: live(), Preflight: &doctor.Preflight{}})
-	golden(t, "healthy.txt", text(t, r, doctor.TextOptions{}))
+	golden.Check(t, "testdata/healthy.txt", text(t, r, doctor.TextOptions{}))
 }
 
 // TestEveryFaultIsSeen puts every fault into the node's texts: the doctor says that

@@ -4,19 +4,15 @@ package manifest_test
 
 import (
 	"errors"
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/ambient22/ambient22/internal/golden"
 	"github.com/ambient22/ambient22/internal/kube"
 	"github.com/ambient22/ambient22/internal/manifest"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // TestBroken shows what a person reads about each kind of broken manifest.
 func TestBroken(t *testing.T) {
@@ -37,7 +33,7 @@ func TestBroken(t *testing.T) {
 			if err == nil || s != nil {
 				t.Fatalf("it loaded: %v, error %v", s, err)
 			}
-			compare(t, strings.TrimSuffix(broken, ".yaml")+".txt", strings.ReplaceAll(err.Error(), dir, "DIR")+"\n")
+			golden.Check(t, strings.TrimSuffix(broken, ".yaml")+".txt", strings.ReplaceAll(err.Error(), dir, "DIR")+"\n")
 		})
 	}
 }
@@ -95,22 +91,6 @@ func dangling(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return dir
-}
-
-func compare(t *testing.T, golden, got string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s differs (-want +got):\n%s", golden, diff)
-	}
 }
 
 func copyFile(t *testing.T, from, to string) {

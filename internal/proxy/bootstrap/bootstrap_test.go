@@ -3,22 +3,18 @@
 package bootstrap_test
 
 import (
-	"flag"
 	"net/netip"
-	"os"
 	"strings"
 	"testing"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/ambient22/ambient22/internal/golden"
 	"github.com/ambient22/ambient22/internal/proxy/bootstrap"
 )
-
-var update = flag.Bool("update", false, "write the golden file anew")
 
 // ztunnelA is the article's ztunnel on node A.
 func ztunnelA() bootstrap.Options {
@@ -31,20 +27,7 @@ func ztunnelA() bootstrap.Options {
 }
 
 func TestBootstrapOfTheArticlesZtunnel(t *testing.T) {
-	const golden = "testdata/ztunnel-a.json"
-	got := render(t, ztunnelA())
-	if *update {
-		if err := os.WriteFile(golden, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("bootstrap differs from %s (-want +got):\n%s", golden, diff)
-	}
+	golden.Check(t, "testdata/ztunnel-a.json", render(t, ztunnelA()))
 }
 
 // A later reader (Envoy, the embedded proxy) must get back what was built.

@@ -6,8 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"flag"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -15,9 +13,8 @@ import (
 
 	"github.com/ambient22/ambient22/internal/dump"
 	"github.com/ambient22/ambient22/internal/dump/dumptest"
+	"github.com/ambient22/ambient22/internal/golden"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 func lab(t testing.TB, fixture string) *Mesh {
 	t.Helper()
@@ -80,23 +77,10 @@ func checkShape(t testing.TB, s *Story) {
 // tracer's affair.
 var numbers = regexp.MustCompile(`(?m)^(   [- ]) *\d+  |(at step) [\d.a-z-]+$`)
 
-func golden(t *testing.T, name string, got []byte) {
+func sameText(t *testing.T, name string, got []byte) {
 	t.Helper()
 	got = numbers.ReplaceAll(got, []byte("$1$2   #  "))
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%s differs (go test -update writes it anew); now it is\n%s", path, got)
-	}
+	golden.Check(t, filepath.Join("testdata", name), got)
 }
 
 func TestTextOfTheArticlesCall(t *testing.T) {
@@ -105,7 +89,7 @@ func TestTextOfTheArticlesCall(t *testing.T) {
 	if err := s.Text(&short, false); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "article.txt", short.Bytes())
+	sameText(t, "article.txt", short.Bytes())
 }
 
 func TestTextOfEverything(t *testing.T) {
@@ -130,7 +114,7 @@ func TestTextOfAMiss(t *testing.T) {
 	if err := s.Text(&text, false); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "miss.txt", text.Bytes())
+	sameText(t, "miss.txt", text.Bytes())
 }
 
 func TestColourIsOnlyForTerminals(t *testing.T) {
