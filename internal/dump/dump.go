@@ -58,6 +58,9 @@ type Netns struct {
 	// Partial says of kinds that are there only in part what that part is: "cut
 	// off after 100000 lines", "an excerpt", "only table 101".
 	Partial map[Kind]string
+	// Loose: its texts are no archive's. Who took them may have asked for one table
+	// only (iptables-save -t nat).
+	Loose bool
 	// Files are the names of the files in the archive or folder that a kind came
 	// from; more than one only where they are loose.
 	Files map[Kind][]string

@@ -144,6 +144,7 @@ func (n *looseNode) take(t looseText) error {
 func (n *looseNode) space(name string) *Netns {
 	if n.spaces[name] == nil {
 		n.spaces[name] = newNetns(name)
+		n.spaces[name].Loose = true
 	}
 	return n.spaces[name]
 }

@@ -27,13 +27,28 @@ type attr struct{ name, value string }
 
 func newItem(line string, fields []attr) item {
 	var key strings.Builder
-	for _, f := range fields {
+	for _, f := range inOrder(fields) {
 		key.WriteString(f.name)
 		key.WriteByte(0)
 		key.WriteString(f.value)
 		key.WriteByte(1)
 	}
 	return item{line: line, fields: fields, key: key.String()}
+}
+
+// inOrder are the fields by name: in which order a line has them means nothing. What
+// is known as words only may count, and stays where it is.
+func inOrder(fields []attr) []attr {
+	if slices.ContainsFunc(fields, func(f attr) bool { return f.name == "condition" }) {
+		return fields
+	}
+	byName := func(a, b attr) int { return strings.Compare(a.name, b.name) }
+	if slices.IsSortedFunc(fields, byName) {
+		return fields
+	}
+	fields = slices.Clone(fields)
+	slices.SortStableFunc(fields, byName)
+	return fields
 }
 
 // pair is a line of each side; an index is -1 where a side has none.

@@ -82,8 +82,7 @@ func (g *foreignGeneration) hear() {
 			continue
 		}
 		for _, r := range have.Rules {
-			line := strings.TrimPrefix(ruleText(r), "-A "+c.Chain+" ")
-			g.hearLine(c, r, line)
+			g.hearLine(c, r, strings.TrimPrefix(usualText(r), "-A "+c.Chain+" "))
 		}
 	}
 }
@@ -191,7 +190,7 @@ func (g *foreignGeneration) headOwner(r *iptsave.Rule) string {
 	if j, is := targetByValue(r.Target).(iptsave.Jump); is && strings.HasPrefix(j.Chain, "ISTIO_") {
 		return ""
 	}
-	line := strings.TrimPrefix(ruleText(r), "-A "+r.Chain+" ")
+	line := strings.TrimPrefix(usualText(r), "-A "+r.Chain+" ")
 	for _, c := range g.table.Chains {
 		if c.Chain != r.Chain {
 			continue

@@ -145,16 +145,44 @@ func (s *space) deviceEvidence(names ...string) []Evidence {
 	return out
 }
 
-// ruleEvidence takes the ip rules whose marks and tables are the generation's.
+// ruleEvidence takes the ip rules whose marks and tables are the generation's. The
+// numbers of tables and priorities alone are anybody's.
 func (s *space) ruleEvidence(from, to uint32) []Evidence {
 	var out []Evidence
+	sure := false
 	for _, r := range s.Rules {
-		ours := r.Action == "goto" && r.Goto == 32766 || r.Table >= noderoute.TableInbound && r.Table <= noderoute.TableProxyReturn
-		if r.Priority >= from && r.Priority <= to && ours && (r.Mark != 0 || r.Table == noderoute.TableInbound) {
+		if r.Priority < from || r.Priority > to {
+			continue
+		}
+		marked := slices.ContainsFunc(markedRules(), func(p noderoute.Rule) bool {
+			return r.Mark == p.Mark && r.Mask == p.Mask && r.Table == p.Table && r.Goto == p.Goto
+		})
+		if marked || r.Table == noderoute.TableInbound && r.Mark == 0 {
+			sure = sure || marked
 			out = append(out, Evidence{Line: ipRuleItem(r).line, File: s.file(dump.KindRules), LineNo: r.Line, Says: "an ip rule of the data path"})
 		}
 	}
+	if !sure {
+		return nil
+	}
 	return out
+}
+
+// markedRules are the data path's ip rules on a node and in a ztunnel's pod that ask
+// for a mark.
+func markedRules() []noderoute.Rule {
+	pod := func(mark, table uint32) noderoute.Rule {
+		return noderoute.Rule{Mark: mark, Mask: noderoute.PodMarkMask, Table: table}
+	}
+	return []noderoute.Rule{
+		{Mark: noderoute.SkipMark, Mask: noderoute.SkipMask, Goto: 32766},
+		{Mark: noderoute.OutboundMark, Mask: noderoute.OutboundMask, Table: noderoute.TableOutbound},
+		{Mark: noderoute.ProxyReturnMark, Mask: noderoute.ProxyReturnMask, Table: noderoute.TableProxyReturn},
+		pod(noderoute.TproxyMark, noderoute.TableInbound),
+		pod(noderoute.OutboundReplyMark, noderoute.TableOutbound),
+		pod(noderoute.InboundReplyMark, noderoute.TableProxyReturn),
+		pod(noderoute.OriginalSrcReplyMark, noderoute.TableInbound),
+	}
 }
 
 func (s *space) podEvidence() []Evidence {

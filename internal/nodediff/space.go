@@ -107,7 +107,7 @@ func (s *space) excerptTable(table string) bool {
 			return true
 		}
 	}
-	return false
+	return s.Loose && len(s.save.Tables) == 1
 }
 
 // excerptRoutes tells that only some tables' routes were taken: a whole listing has

@@ -105,7 +105,7 @@ func TestErrors(t *testing.T) {
 		"udp 17 9 dport=1\n":                    `f:1:10: src= is expected before dport=`,
 		"ipv4 3 udp 17 9\n":                     `f:1:6: "3" is no number of a family of addresses`,
 		"src=1.1.1.1\n":                         `f:1:1: a protocol's name is expected`,
-		"[NEW] udp 17 30 src=1.1.1.1\n":          `f:1:1: an event of conntrack -E; what connections there are tells conntrack -L`,
+		"[NEW] udp 17 30 src=1.1.1.1\n":         `f:1:1: an event of conntrack -E; what connections there are tells conntrack -L`,
 	} {
 		if _, err := Parse("f", text); err == nil || err.Error() != want {
 			t.Errorf("%q: %v, want %s", text, err, want)

@@ -16,7 +16,7 @@ func (m Connmark) Holds(mark uint32) bool { return (mark&m.Mask == m.Value) != m
 func parseMark(c *cursor) (Match, bool) {
 	o, _ := c.option()
 	value, _ := c.value(&o)
-	m := Mark{Not: o.not, NotAfter: o.late}
+	m := Mark{Not: o.not, NotAfter: o.late, Decimal: isDecimal(value)}
 	var ok bool
 	m.Value, m.Mask, _, ok = valueMask(value)
 	m.Wide = strings.HasPrefix(value, "0x0") && strings.IndexByte(value+"/", '/') == len("0x00000000")
@@ -40,7 +40,7 @@ func (m Mark) append(b []byte) []byte {
 	if m.Wide {
 		return m.appendWide(b)
 	}
-	return appendValueMask(b, m.Value, m.Mask, m.Mask == all)
+	return appendValueMask(b, m.Value, m.Mask, m.Mask == all, m.Decimal)
 }
 
 func (m Mark) appendWide(b []byte) []byte {

@@ -138,6 +138,7 @@ type (
 		Not, NotAfter bool
 		Value, Mask   uint32 // Mask is all ones where none is printed
 		Wide          bool   // printed with eight digits, as some old versions do
+		Decimal       bool   // written so by somebody; the mask is not
 	}
 	// Connmark is "-m connmark", on the connection's mark.
 	Connmark Mark
@@ -260,6 +261,8 @@ type MarkOp struct {
 	Value, Mask uint32
 	// NoMask: printed without a mask.
 	NoMask bool
+	// Decimal: written so by somebody, as no iptables-save prints it.
+	Decimal bool
 }
 
 // Apply is the mark after the operation.
@@ -294,6 +297,7 @@ type (
 		IP          netip.Addr // zero or unspecified: the address of the device the packet came in by
 		Value, Mask uint32     // the mark becomes (old AND NOT Mask) XOR Value
 		HasMark     bool
+		Decimal     bool // Value is written so by somebody
 		// Order are the options as printed where that is not --on-port, --on-ip,
 		// --tproxy-mark; nil otherwise.
 		Order []string
@@ -306,6 +310,7 @@ type (
 		To                string
 		Low, High         netip.Addr // zero: the address stays (or is the device's)
 		LowPort, HighPort uint16     // 0: the port stays
+		ToPort            bool       // written "--to-port", for "--to-ports"
 		Rest              []string   // --random, --random-fully, --persistent, ...
 	}
 	// Log is LOG or NFLOG: the packet goes on.

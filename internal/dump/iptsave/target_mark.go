@@ -10,7 +10,7 @@ func readMarkOp(c *cursor) (op MarkOp, ok bool) {
 	if !ok || o.not {
 		return op, false
 	}
-	op = MarkOp{Value: value, Mask: mask, NoMask: bare}
+	op = MarkOp{Value: value, Mask: mask, NoMask: bare, Decimal: isDecimal(word)}
 	switch o.name {
 	case "--set-xmark":
 	case "--set-mark":
@@ -36,11 +36,11 @@ func (o MarkOp) appendTo(b []byte) []byte {
 	b = append(append(append(b, " --"...), option...), ' ')
 	switch option {
 	case "and-mark":
-		return appendHex(b, ^o.Mask)
+		return appendMark(b, ^o.Mask, o.Decimal)
 	case "or-mark", "xor-mark":
-		return appendHex(b, o.Value)
+		return appendMark(b, o.Value, o.Decimal)
 	}
-	return appendValueMask(b, o.Value, o.Mask, o.NoMask)
+	return appendValueMask(b, o.Value, o.Mask, o.NoMask, o.Decimal)
 }
 
 func (t SetMark) appendTo(b []byte) []byte { return t.MarkOp.appendTo(append(b, "-j MARK"...)) }

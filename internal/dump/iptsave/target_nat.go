@@ -26,7 +26,7 @@ func readTPROXY(c *cursor) (Target, bool) {
 			ok = err == nil && t.IP.Zone() == ""
 		case "--tproxy-mark":
 			t.Value, t.Mask, _, ok = valueMask(word)
-			t.HasMark = true
+			t.HasMark, t.Decimal = true, isDecimal(word)
 		}
 		if !ok || o.not {
 			return nil, false
@@ -60,7 +60,7 @@ func (t TPROXY) appendTo(b []byte) []byte {
 		case "--on-ip":
 			b = t.IP.AppendTo(b)
 		case "--tproxy-mark":
-			b = appendValueMask(b, t.Value, t.Mask, false)
+			b = appendValueMask(b, t.Value, t.Mask, false, t.Decimal)
 		}
 	}
 	return b
@@ -81,7 +81,9 @@ func natOption(kind string) string {
 
 func readNAT(c *cursor, kind string) (Target, bool) {
 	t := NAT{Kind: kind}
-	if c.peek() == natOption(kind) {
+	option := natOption(kind)
+	if c.peek() == option || option == "--to-ports" && c.peek() == "--to-port" {
+		t.ToPort = c.peek() != option
 		c.at++
 		t.To, _ = c.word()
 		if !t.readTo() {
@@ -155,7 +157,11 @@ func (t *NAT) readPorts(word string) bool {
 func (t NAT) appendTo(b []byte) []byte {
 	b = append(append(b, "-j "...), t.Kind...)
 	if t.To != "" {
-		b = append(append(append(append(b, ' '), natOption(t.Kind)...), ' '), t.To...)
+		option := natOption(t.Kind)
+		if t.ToPort {
+			option = "--to-port"
+		}
+		b = append(append(append(append(b, ' '), option...), ' '), t.To...)
 	}
 	return appendWords(b, t.Rest)
 }

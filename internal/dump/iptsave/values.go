@@ -33,8 +33,19 @@ func appendHex(b []byte, n uint32) []byte {
 	return strconv.AppendUint(append(b, "0x"...), uint64(n), 16)
 }
 
-func appendValueMask(b []byte, value, mask uint32, bare bool) []byte {
-	b = appendHex(b, value)
+// isDecimal tells whether a mark is written as people write it for
+// iptables-restore; iptables-save prints hexadecimal digits.
+func isDecimal(word string) bool { return !strings.HasPrefix(word, "0x") }
+
+func appendMark(b []byte, mark uint32, inDecimal bool) []byte {
+	if inDecimal {
+		return appendDecimal(b, mark)
+	}
+	return appendHex(b, mark)
+}
+
+func appendValueMask(b []byte, value, mask uint32, bare, inDecimal bool) []byte {
+	b = appendMark(b, value, inDecimal)
 	if bare {
 		return b
 	}
