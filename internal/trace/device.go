@@ -123,7 +123,7 @@ func (s *Space) readConf(dev string) conf {
 		redirects:           s.redirects(dev),
 		forwarding:          s.forwarding(dev),
 		ignoreLinkdown:      s.own("ignore_routes_with_linkdown", dev),
-		broadcastForwarding: s.own("bc_forwarding", dev),
+		broadcastForwarding: s.both("bc_forwarding", dev),
 	}
 }
 
@@ -165,6 +165,14 @@ func (s *Space) own(key, dev string) setting {
 		v.guessed = confName(dev, key)
 	}
 	return v
+}
+
+// both is on only where it is for the device and for all.
+func (s *Space) both(key, dev string) setting {
+	all, _ := s.sysctl(confName("all", key))
+	own := s.own(key, dev)
+	own.value = min(own.value, all)
+	return own
 }
 
 // redirects is on by default.

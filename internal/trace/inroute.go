@@ -24,28 +24,25 @@ func (r *run) routeInput() (local bool) {
 	case isLoopback(h.src) && !isLoopback(h.dst) && !localnet.on():
 		return r.martian("the source is in 127.0.0.0/8, and route_localnet is off")
 	}
-	fl := h.flow()
+	fl := r.dissected()
 	fl.iif = h.in
 	res := r.lookup(&fl, true)
 	if r.done || !r.usable(res, Unroutable) {
 		return false
 	}
-	switch res.route.typ {
-	case typeBroadcast:
-		if !d.conf.broadcastForwarding.on() {
-			return r.broadcastInput()
-		}
-	case typeLocal:
+	switch typ := res.route.typ; {
+	case typ == typeLocal:
 		return r.validateSource(h.dst, "")
-	}
-	if !r.forwards(d) {
+	case typ == typeBroadcast && d.conf.broadcastForwarding.on(): // whether or not it forwards anything else
+	case typ == typeBroadcast:
+		return r.broadcastInput()
+	case !r.forwards(d):
 		return false
-	}
-	if res.route.typ != typeUnicast && res.route.typ != typeBroadcast {
+	case typ != typeUnicast:
 		return r.martian("the destination is no host's address by the routes")
 	}
-	if !r.take(res, &fl) || !r.validateSource(h.dst, r.out) {
-		return false
+	if r.take(res, &fl) {
+		r.validateSource(h.dst, r.out)
 	}
 	return false
 }
@@ -125,7 +122,17 @@ func (r *run) take(res result, fl *flow) bool {
 	return true
 }
 
-// flow is the packet as routing sees it.
+// dissected is the packet as routing sees it that it did not make itself. The kernel
+// reads protocol and ports only where an ip rule asks for them.
+func (r *run) dissected() flow {
+	fl := r.h.flow()
+	if !r.s.dissects {
+		fl.proto, fl.sport, fl.dport = 0, 0, 0
+	}
+	return fl
+}
+
+// flow is the packet as a local process describes it to routing.
 func (h *header) flow() flow {
 	fl := flow{src: h.src, dst: h.dst, proto: h.proto, tos: h.tos, mark: h.mark}
 	if hasPorts(h.proto) {

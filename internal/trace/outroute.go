@@ -148,14 +148,13 @@ func (r *run) sendToMany() bool {
 const doubtBroadcast = "only a socket with SO_BROADCAST may send to everybody on a link"
 
 // reroute looks for the way out again, because mangle or NAT changed what it
-// depends on (ip_route_me_harder). Who sent it does not count any more. Without a
-// way the packet is dropped.
+// depends on (ip_route_me_harder). Who sent it does not count any more: ip rules see
+// root. Without a way the packet is dropped.
 func (r *run) reroute(why string) bool {
 	r.note(StepFilter, why)
 	h := &r.h
-	fl := h.flow()
+	fl := r.dissected()
 	fl.iif, fl.oif = loopback, r.pub.OIF
-	fl.proto, fl.sport, fl.dport = 0, 0, 0 // this time ip rules see none of these, and root as the sender
 	if typ := r.s.addressType(h.src, ""); typ != typeLocal && typ != typeUnicast {
 		fl.src = 0
 	}

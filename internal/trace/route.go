@@ -103,6 +103,12 @@ func (c *ipRule) prefixes(src *iproute.Rule) bool {
 	return ok1 && ok2
 }
 
+// needsDissection tells that a rule makes the kernel read a packet's protocol and
+// ports. One for what is sent from here does not: there the socket has told them.
+func needsDissection(r *iproute.Rule) bool {
+	return r.IIF != loopback && (r.Protocol != 0 || r.SPort[1] != 0 || r.DPort[1] != 0)
+}
+
 // matches asks an ip rule.
 func (c *ipRule) matches(fl *flow) answer {
 	result := answerOf(c.selects(fl))

@@ -71,7 +71,7 @@ func (r *run) checkSource(d *device, c conf, dst uint32, towards string) (why st
 	}
 	// The way back is looked up as if it were sent from here, or came in by the
 	// device that the packet leaves by.
-	fl := h.flow()
+	fl := r.dissected()
 	fl.src, fl.dst, fl.sport, fl.dport = dst, h.src, fl.dport, fl.sport
 	fl.iif, fl.mark = towards, 0
 	if towards == "" {

@@ -35,6 +35,7 @@ type Space struct {
 	doubts                    []string // of every walk
 	lacks                     lacking
 	ownTables                 bool // there are routes in others than the kernel's own tables
+	dissects                  bool // an ip rule asks for a packet's protocol or ports
 }
 
 // Compile prepares a namespace's dump for following packets. The dump must not
@@ -97,6 +98,7 @@ func (s *Space) compileRoutes() {
 	s.ownGateways()
 	for _, r := range rules {
 		s.usesTOS = s.usesTOS || r.TOS != 0
+		s.dissects = s.dissects || needsDissection(r)
 	}
 	for _, r := range routes {
 		s.usesTOS = s.usesTOS || r.TOS != 0
