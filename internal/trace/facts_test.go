@@ -215,6 +215,8 @@ func TestSending(t *testing.T) {
 		"masquerade by the device":    {legacy: withRules("nat", "-A POSTROUTING -o b -j MASQUERADE\n"), packet: tcp("10.1.0.1:1", "10.9.0.9:2"), want: "out=b src=10.2.0.1:1"},
 		"masquerade by the neighbour": {legacy: withRules("nat", "-A POSTROUTING -j MASQUERADE --to-ports 5000-6000\n"), packet: tcp("10.9.9.9:1", "10.1.0.9:2"), want: "out=a src=10.1.0.1:5000 doubts=1"},
 		"netmap":                      {legacy: withRules("nat", "-A OUTPUT -d 10.9.0.0/24 -j NETMAP --to 10.1.7.0/24\n"), packet: tcp("10.2.0.1:1", "10.9.0.9:2"), want: "out=a dst=10.1.7.9:2"},
+		"a port drawn from several":   {legacy: withRules("nat", "-A OUTPUT -p tcp -j DNAT --to-destination 10.1.0.9:5000-5100 --random\n"), packet: tcp("10.2.0.1:1", "10.9.0.9:2"), want: "dst=10.1.0.9:5000 doubts=1"},
+		"the first port of several":   {legacy: withRules("nat", "-A OUTPUT -p tcp -j DNAT --to-destination 10.1.0.9:5000-5100\n"), packet: tcp("10.2.0.1:1", "10.9.0.9:2"), want: "dst=10.1.0.9:5000 doubts=0"},
 		"a range of addresses":        {legacy: withRules("nat", "-A OUTPUT -j DNAT --to-destination 10.1.0.7-10.1.0.9\n"), packet: tcp("10.2.0.1:1", "10.9.0.9:2"), want: "verdict=unknown"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -249,8 +249,11 @@ func (r *run) natTo(ru *rule) bool {
 			g.addr += uint32(pick)
 		}
 	}
-	if n.random && m == manipSrc {
+	switch {
+	case n.random && m == manipSrc:
 		r.doubt("NAT draws the source port (--random); it is shown unchanged")
+	case n.random && g.low != g.high:
+		r.doubt("NAT draws the destination port (--random); it is shown as without")
 	}
 	r.bind(m, g)
 	return true
