@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ambient22/ambient22/internal/trace"
+	"github.com/ambient22/ambient22/internal/trace/story/proxyview"
 )
 
 // answer follows the connection's answer, and the packet that completes the
@@ -16,7 +17,9 @@ func (t *teller) answer(c *connection) {
 	if p.Protocol == protocolTCP {
 		p.TCPFlags = flagSYN | flagACK
 	}
-	if c.proxy != nil {
+	if c.refused() {
+		p.TCPFlags = flagRST | flagACK
+	} else if c.proxy != nil {
 		p.Mark = c.proxy.AnswerMark
 	}
 	o := origin{space: c.arrival.space}
@@ -29,13 +32,26 @@ func (t *teller) answer(c *connection) {
 	t.begin(id, t.answerTitle(c), packetText(p), true)
 	a := t.carry(o, p)
 	missed := t.missedAnswer(c, a)
-	if missed == "" && a.fate == arrived {
-		t.stop(Stop{Place: a.space.place(), Kind: "socket", Matched: true, Decisive: true, Text: fmt.Sprintf("The socket that called %s takes it: this is the answer it waits for.", c.packet.Dst)})
+	switch {
+	case missed == "" && a.fate == arrived && c.refused():
+		t.answerStop(a, fmt.Sprintf("The socket that called %s takes it, and learns that the call is refused.", c.packet.Dst))
+	case missed == "" && a.fate == arrived:
+		t.answerStop(a, fmt.Sprintf("The socket that called %s takes it: this is the answer it waits for.", c.packet.Dst))
+	case missed != "" && (a.fate == arrived || a.fate == inPod):
+		t.stop(Stop{Place: a.space.place(), Kind: "verdict", Matched: true, Decisive: true, Text: missed})
 	}
-	if c.broken == "" && missed != "" {
-		c.lostSight = a.fate == unclear || a.fate == outside && t.m.unseen(a.packet.Dst.Addr())
+	unseen := a.fate == unclear || a.fate == outside && t.m.unseen(a.packet.Dst.Addr())
+	switch {
+	case missed == "":
+	case c.broken == "":
+		c.lostSight = unseen
+		t.breaks(c, missed)
+		c.answerLost = true
+	case c.proxy != nil && !unseen && !c.refused():
+		// Without its answer the handshake does not end, and the proxy never sees the call.
+		t.breaks(c, missed)
+		c.answerLost = true
 	}
-	c.broken = firstOf(c.broken, missed)
 	if missed == "" {
 		t.remarkWay(c, a)
 	}
@@ -46,6 +62,25 @@ func (t *teller) answer(c *connection) {
 		t.third(c)
 	}
 	t.leg = nil
+}
+
+// answerStop is the socket that takes the answer.
+func (t *teller) answerStop(a arrival, text string) {
+	t.stop(Stop{Place: a.space.place(), Kind: "socket", Matched: true, Decisive: true, Text: text})
+}
+
+// refused tells that nothing listens where the connection arrives, so that the
+// kernel answers with a reset.
+func (c *connection) refused() bool {
+	return c.proxy != nil && c.proxy.End == proxyview.NoListener && c.packet.Protocol == protocolTCP
+}
+
+// breaks notes why a connection never stands, at the leg's last step.
+func (t *teller) breaks(c *connection, why string) {
+	c.broken, c.stop = why, ""
+	if t.leg != nil && len(t.leg.Stops) > 0 {
+		c.stop = t.leg.Stops[len(t.leg.Stops)-1].ID
+	}
 }
 
 func firstOf(texts ...string) string {

@@ -191,7 +191,7 @@ func (t *traveller) ended(sp *space, in string, w *trace.Walk) arrival {
 		return a
 	case trace.Unknown:
 		a.fate = unclear
-		a.reason = fmt.Sprintf("The tracer can't tell how it goes on %s", sp.within())
+		a.reason = fmt.Sprintf("The tracer can't follow it further %s", sp.within())
 		if n := len(w.Doubt); n > 0 {
 			a.reason += ": " + w.Doubt[n-1]
 		}
@@ -220,6 +220,9 @@ func (t *traveller) lostText(sp *space, w *trace.Walk) string {
 	case trace.Rejected:
 		return sentence("It is refused " + where + because)
 	case trace.Unroutable:
+		if n := len(w.Steps); n > 0 && w.Steps[n-1].Kind == trace.StepRoute && w.Steps[n-1].Route == nil {
+			because = fmt.Sprintf(": none of the tables that the ip rules ask leads to %s", w.Packet.Dst.Addr())
+		}
 		return sentence("There is no route for it " + where + because)
 	case trace.Martian:
 		return sentence("The kernel refuses its source address " + where + because)

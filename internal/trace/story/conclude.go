@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ambient22/ambient22/internal/trace"
 	"github.com/ambient22/ambient22/internal/trace/story/proxyview"
 )
 
@@ -35,9 +36,18 @@ func (t *teller) conclude() {
 		o.Sentence = fmt.Sprintf("%s, and where it ends the dumps don't tell.", t.began())
 	case o.Unknown:
 		o.Sentence = fmt.Sprintf("%s. How it ends the dumps don't tell: %s", t.began(), lower(broken.broken))
+	case broken == first && t.atZtunnel(first) && !first.answerLost:
+		o.Sentence = fmt.Sprintf("%s, reaches %s, and ends there. %s", t.began(), t.ends.to.short(), capital(broken.broken))
+	case broken.answerLost && broken.arrival.fate != lost && broken.proxy == nil:
+		o.Sentence = fmt.Sprintf("%s, reaches %s, and gets no answer. %s", t.began(), t.ends.to.short(), capital(broken.broken))
 	default:
 		o.Sentence = fmt.Sprintf("%s, and does not reach %s. %s", t.began(), t.ends.to.short(), capital(broken.broken))
 	}
+}
+
+// atZtunnel tells that the call is to a ztunnel's own address, and arrived there.
+func (t *teller) atZtunnel(c *connection) bool {
+	return c.arrival.fate == arrived && c.arrival.space.kind == ztunnelSpace && t.ends.to.ip == c.arrival.space.node.ztunnelIP()
 }
 
 // unknown tells that a connection was not followed to its end.
@@ -65,7 +75,7 @@ func (t *teller) began() string {
 	}
 	first := t.connections[0]
 	switch {
-	case !t.s.Outcome.Captured && t.s.Outcome.Unknown && first.unknown() && first.arrival.fate == unclear:
+	case !t.s.Outcome.Captured && t.s.Outcome.Unknown && first.arrival.fate == unclear && first.arrival.walk == trace.Unknown:
 		return fmt.Sprintf("Whether the %s of %s is captured is not clear", what, t.ends.from.short())
 	case t.s.Outcome.Captured:
 		return fmt.Sprintf("The %s of %s is captured", what, t.ends.from.short())

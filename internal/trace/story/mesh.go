@@ -125,6 +125,9 @@ func (n *node) proxySockets() []trace.Socket {
 }
 
 func (n *node) compile(ns *dump.Netns, kind string, o ...trace.Option) (*space, error) {
+	if kind == hostSpace && unknownSysctls(ns) {
+		o = append(o, trace.Assume(map[string]string{"net.ipv4.ip_forward": "1"}))
+	}
 	eng, err := trace.Compile(ns, append(o, trace.Choosing(trace.FirstWay))...)
 	if err != nil {
 		return nil, fmt.Errorf("reading the dump of %s, %s: %w", n.name(), ns.Name, err)
@@ -138,6 +141,12 @@ func (n *node) compile(ns *dump.Netns, kind string, o ...trace.Option) (*space, 
 	}
 	s.indexFiles()
 	return s, nil
+}
+
+// unknownSysctls tells that nobody took them. Texts that people collect by hand
+// rarely have any.
+func unknownSysctls(ns *dump.Netns) bool {
+	return len(ns.Sysctls) == 0 && ns.Missing[dump.KindSysctls] != ""
 }
 
 // indexFiles notes which save a rule is in, where both variants have some.

@@ -42,7 +42,7 @@ func (t *teller) explainMiss() *Miss {
 		if m := t.missSet(first); m != nil {
 			return m
 		}
-		return &Miss{Sentence: "Whether it is captured the dumps don't tell. " + capital(firstOf(first.broken, first.arrival.reason)), Stop: t.lastStop(first), Remedy: "Take a whole dump of the node (ambientctl dump)."}
+		return &Miss{Unknown: true, Sentence: "Whether it is captured the dumps don't tell. " + capital(firstOf(first.broken, first.arrival.reason)), Stop: t.lastStop(first), Remedy: "Take a whole dump of the node (ambientctl dump)."}
 	}
 	if !t.s.Outcome.Captured {
 		return &Miss{Sentence: "It was not captured. " + capital(firstOf(first.broken, first.arrival.reason, "The story shows its way.")), Stop: t.lastStop(first), Remedy: remedyRepair}
@@ -64,7 +64,7 @@ func (t *teller) missSet(c *connection) *Miss {
 	if findSet(host, name) != nil {
 		return nil
 	}
-	return &Miss{Sentence: fmt.Sprintf("Whether it is captured the dumps don't tell: the rule that captures asks for the set %s, and there is no such set in the dump.", name), Stop: t.lastStop(c), Remedy: "Take a dump as root where ipset is installed (ambientctl dump says what it lacks)."}
+	return &Miss{Unknown: true, Sentence: fmt.Sprintf("Whether it is captured the dumps don't tell: the rule that captures asks for the set %s, and there is no such set in the dump.", name), Stop: t.lastStop(c), Remedy: "Take a dump as root where ipset is installed (ambientctl dump says what it lacks)."}
 }
 
 // missByNature is what is never captured.
@@ -84,7 +84,7 @@ func (t *teller) missByNature(c *connection) *Miss {
 	case c.arrival.space.kind == podSpace && c.arrival.space == c.from.space && c.arrival.fate != lost:
 		return &Miss{Sentence: firstOf(c.arrival.reason, "It does not leave its pod."), Stop: t.lastStop(c), Remedy: "Pods with a sidecar, or of a mesh that redirects within the pod, take no part in this data path. Remove the one or the other."}
 	case c.from.in != "" && c.from.pod == "":
-		return &Miss{Sentence: fmt.Sprintf("It comes in from outside node %s. Packets are captured on the node of the pod that sends them.", c.from.space.node.name()), Remedy: "Give the dump of the node that the caller runs on."}
+		return &Miss{Sentence: fmt.Sprintf("It comes in from outside node %s. Packets are captured on the node of the pod that sends them.", c.from.space.node.name()), Remedy: "If a pod or node of the cluster sends it, give the dump of that node, too. What comes from elsewhere is never captured on its way out."}
 	}
 	return nil
 }

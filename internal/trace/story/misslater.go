@@ -62,6 +62,9 @@ func (t *teller) broken() *connection {
 // brokenStop is where a broken connection ended: the last verdict of its legs, else
 // their last stop.
 func (t *teller) brokenStop(c *connection) string {
+	if c.stop != "" {
+		return c.stop
+	}
 	stop, verdict := "", ""
 	prefix := fmt.Sprint(c.number)
 	for _, l := range t.s.Legs {
@@ -79,7 +82,7 @@ func (t *teller) brokenStop(c *connection) string {
 }
 
 func remedyFor(c *connection) string {
-	if c.proxy == nil {
+	if c.proxy == nil || c.answerLost {
 		return remedyRepair
 	}
 	switch c.proxy.End {

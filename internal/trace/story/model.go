@@ -92,7 +92,9 @@ type Place struct {
 
 // Miss says why a packet was not captured.
 type Miss struct {
-	Captured bool   `json:"captured"`       // it was, after all
+	Captured bool `json:"captured"` // it was, after all
+	// Unknown: the dumps don't tell. Then Captured says nothing.
+	Unknown  bool   `json:"unknown,omitempty"`
 	Sentence string `json:"sentence"`       // the first reason
 	Stop     string `json:"stop,omitempty"` // the step where it went another way
 	Remedy   string `json:"remedy,omitempty"`

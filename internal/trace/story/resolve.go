@@ -115,6 +115,14 @@ func (m *Mesh) resolveFrom(name string) (entity, error) {
 		return entity{}, &NameError{Flag: "--from", Name: `""`, Reason: "it takes a pod, a node or an address"}
 	}
 	if ip, err := netip.ParseAddr(name); err == nil {
+		for _, e := range m.names {
+			if e.kind == serviceEntity && e.ip == ip {
+				return entity{}, &NameError{Flag: "--from", Name: name, Reason: fmt.Sprintf("it is the address of the service %s, and no packet is sent by a service; give the pod that calls", e.full())}
+			}
+		}
+		if m.tunnelAddress(ip) {
+			return entity{}, &NameError{Flag: "--from", Name: name, Reason: "it is the address of a tunnel device, which every node has; give the node or the ztunnel by its name"}
+		}
 		return m.address("--from", name, ip, podEntity, nodeEntity)
 	}
 	if name == "host" || name == "node" || name == "kubelet" {
@@ -160,8 +168,8 @@ func (m *Mesh) one(flag, name string, list []entity, kinds ...entityKind) (entit
 				known = append(known, e)
 			}
 		}
-		if len(known) == 0 {
-			return entity{}, &NameError{Flag: flag, Name: name, Reason: "the dumps have no names at all (no workloads.json, no config_dump); give an IP address"}
+		if !slices.ContainsFunc(known, func(e entity) bool { return e.kind != nodeEntity }) {
+			return entity{}, &NameError{Flag: flag, Name: name, Reason: "the dumps have no names of pods or services (no workloads.json, no config_dump); give an IP address"}
 		}
 		return entity{}, &NameError{Flag: flag, Name: name, Reason: "nothing in the dumps is called so. There are", Candidates: candidates(known)}
 	}
@@ -170,8 +178,12 @@ func (m *Mesh) one(flag, name string, list []entity, kinds ...entityKind) (entit
 
 // address is what has the address; an entity without a name where nothing has.
 func (m *Mesh) address(flag, text string, ip netip.Addr, kinds ...entityKind) (entity, error) {
-	if !ip.Is4() {
-		return entity{}, &NameError{Flag: flag, Name: text, Reason: "it is not IPv4; this data path knows no other"}
+	if why := noHost(ip); why != "" {
+		return entity{}, &NameError{Flag: flag, Name: text, Reason: why}
+	}
+	// Pods on their node's network have its address; the address alone is the node.
+	if n := m.holder(ip); n != nil {
+		return entity{kind: nodeEntity, name: n.name(), ip: ip, node: n.name()}, nil
 	}
 	for _, kind := range kinds {
 		for _, e := range m.names {
@@ -180,15 +192,41 @@ func (m *Mesh) address(flag, text string, ip netip.Addr, kinds ...entityKind) (e
 			}
 		}
 	}
-	if n := m.holder(ip); n != nil {
-		return entity{kind: nodeEntity, name: n.name(), ip: ip, node: n.name()}, nil
-	}
 	return entity{kind: podEntity, ip: ip}, nil
+}
+
+// tunnelAddress tells an address that only tunnel devices have.
+func (m *Mesh) tunnelAddress(ip netip.Addr) bool {
+	for _, n := range m.nodes {
+		if slices.ContainsFunc(n.spaces(), func(s *space) bool { return tunnelled(s, ip) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// noHost says why no host between which a call could be followed has the address;
+// "" where one may have it.
+func noHost(ip netip.Addr) string {
+	switch {
+	case !ip.Is4():
+		return "it is not IPv4; this data path knows no other"
+	case ip.IsLoopback():
+		return "it is a loopback address: such a packet never leaves the namespace that it is sent in"
+	case ip.IsUnspecified():
+		return "it is no host's address"
+	case ip.IsMulticast(), ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return "it stands for many hosts, and a story follows a packet between two"
+	}
+	return ""
 }
 
 // resolveTo takes NAME:PORT. A service or a name that only one service or pod
 // bears needs no port where it has one alone.
 func (m *Mesh) resolveTo(text string) (entity, netip.AddrPort, error) {
+	if strings.Contains(text, "://") {
+		return entity{}, netip.AddrPort{}, &NameError{Flag: "--to", Name: text, Reason: "it takes no URL, but a service, a pod or an address, and a port: productpage:9080"}
+	}
 	name, portText, hasPort := cutPort(text)
 	if name == "" {
 		return entity{}, netip.AddrPort{}, &NameError{Flag: "--to", Name: fmt.Sprintf("%q", text), Reason: "it takes a service, a pod or an address, and a port: productpage:9080"}
@@ -219,9 +257,12 @@ func (m *Mesh) resolveTo(text string) (entity, netip.AddrPort, error) {
 }
 
 func cutPort(text string) (name, port string, ok bool) {
+	if a, err := netip.ParseAddrPort(text); err == nil {
+		return a.Addr().String(), strconv.Itoa(int(a.Port())), true
+	}
 	i := strings.LastIndexByte(text, ':')
 	if i < 0 || strings.Count(text, ":") > 1 { // an IPv6 address has several
-		return text, "", false
+		return strings.Trim(text, "[]"), "", false
 	}
 	return text[:i], text[i+1:], true
 }

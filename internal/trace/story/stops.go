@@ -155,10 +155,10 @@ func (t *traveller) asStop(sp *space, in string, steps []trace.Step, i int) Stop
 	case trace.StepRoute:
 		routeStop(&s, sp, st)
 	case trace.StepFilter:
-		// The last step is what ended the walk; before it, nothing was in the way.
-		s.Kind, s.Matched = "filter", i < len(steps)-1
+		// What fails ends the walk; before the last step nothing was in the way.
+		s.Kind, s.Matched = "filter", st.Matched || i < len(steps)-1
 		s.Text, s.Why = sentence(capital(st.Why())), ""
-		s.Decisive = !s.Matched || !st.Matched
+		s.Decisive = !st.Matched
 		s.Place.Hook, s.Place.Table = "", "routing"
 	case trace.StepSocket:
 		s.Kind, s.Matched, s.Decisive = "socket", true, true

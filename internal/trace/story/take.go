@@ -35,7 +35,7 @@ func (t *teller) take(c *connection) *proxyview.Upstream {
 	}
 	proxy := sp.node.proxy
 	if !proxy.Listens(c.arrival.socket) && c.arrival.socket == c.arrival.packet.Dst && t.ends.to.ip == sp.node.ztunnelIP() {
-		t.socketStop(c, fmt.Sprintf("It reaches the ztunnel's own pod, port %d.", c.arrival.socket.Port()))
+		t.takeOwn(c)
 		return nil
 	}
 	r := proxy.Accept(proxyview.Conn{
@@ -47,7 +47,7 @@ func (t *teller) take(c *connection) *proxyview.Upstream {
 		t.stop(t.proxyStop(sp, s))
 	}
 	if r.Up == nil {
-		c.broken = r.Reason
+		t.breaks(c, r.Reason)
 	}
 	if r.End == proxyview.NotModelled {
 		t.doubt(r.Reason)
@@ -57,6 +57,31 @@ func (t *teller) take(c *connection) *proxyview.Upstream {
 
 func (t *teller) socketStop(c *connection, text string) {
 	t.stop(Stop{Place: c.arrival.space.place(), Kind: "socket", Matched: true, Decisive: true, Text: text})
+}
+
+// What the ztunnel serves beside its listeners.
+const (
+	metricsPort   = 15020
+	readinessPort = 15021
+)
+
+// takeOwn is a connection to the ztunnel's own pod, at a port of none of its
+// listeners.
+func (t *teller) takeOwn(c *connection) {
+	port := c.arrival.socket.Port()
+	text := fmt.Sprintf("It reaches the ztunnel's own pod, port %d.", port)
+	switch port {
+	case metricsPort:
+		text += " That is where metrics are served."
+	case readinessPort:
+		text += " That is where the ztunnel says whether it is ready."
+	default:
+		text += " None of the ztunnel's listeners has it there, and whether anything else does, no dump tells: if not, the kernel refuses the call."
+	}
+	t.socketStop(c, text)
+	if port != metricsPort && port != readinessPort {
+		c.arrival.fate, c.arrival.reason = unclear, text
+	}
 }
 
 func (t *teller) lackProxy(c *connection) {
@@ -117,7 +142,7 @@ func (t *teller) takeNative(c *connection) {
 		t.doubt(fmt.Sprintf("Whether something in pod %s ends tunnels on port %d no dump tells; an application doesn't.", pod, c.arrival.socket.Port()))
 	}
 	t.socketStop(c, text)
-	c.broken = text
+	t.breaks(c, text)
 }
 
 // cluster is the cluster of the ztunnel that a connection belongs to; "" for the

@@ -15,6 +15,7 @@ import (
 // TCP's flags in the packets that a story follows.
 const (
 	flagSYN = 0x02
+	flagRST = 0x04
 	flagACK = 0x10
 )
 
@@ -51,19 +52,6 @@ func (m *Mesh) Trace(q Query) (*Story, error) {
 	return t.s, nil
 }
 
-// gaps notes what a dump says that it lacks, without files that are no dump's.
-func (t *traveller) gaps(n *node) {
-	var list []string
-	for _, g := range n.dump.Gaps {
-		if !strings.Contains(g, ": not read: ") {
-			list = append(list, g)
-		}
-	}
-	if len(list) > 0 {
-		t.doubt(fmt.Sprintf("The dump of %s is not complete: %s.", n.name(), strings.Join(list, "; ")))
-	}
-}
-
 // teller tells one story.
 type teller struct {
 	traveller
@@ -88,6 +76,10 @@ type connection struct {
 	tunnel *proxyview.Tunnel
 	// broken says in a sentence why the connection never stands; "" where it does.
 	broken string
+	// stop is the step that broke it; "" where the last step of its legs is it.
+	stop string
+	// answerLost: it is its answer that breaks it.
+	answerLost bool
 	// lostSight: the dumps don't say what became of its answer.
 	lostSight bool
 	original  netip.AddrPort // its destination before NAT in the last namespace
@@ -295,6 +287,8 @@ func packetText(p trace.Packet) string {
 		name = "TCP SYN"
 	case p.TCPFlags == flagSYN|flagACK:
 		name = "TCP SYN-ACK"
+	case p.TCPFlags == flagRST|flagACK:
+		name = "TCP RST"
 	case p.TCPFlags == flagACK:
 		name = "TCP ACK"
 	}

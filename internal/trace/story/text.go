@@ -188,10 +188,11 @@ func placeText(p Place) string {
 
 func (p *printer) end(s *Story) {
 	if s.Miss != nil {
-		p.printf("\n%s\n", p.paint(bold, "Why it was not captured"))
-		if s.Miss.Captured {
-			p.printf("   It was captured.\n")
+		title := "Why it was not captured"
+		if s.Miss.Unknown || s.Miss.Captured {
+			title = "Was it captured?"
 		}
+		p.printf("\n%s\n", p.paint(bold, title))
 		p.wrap("   ", "   ", s.Miss.Sentence, "")
 		if s.Miss.Stop != "" {
 			p.printf("   %s\n", p.paint(dim, "at step "+s.Miss.Stop))
