@@ -76,7 +76,7 @@ func (x *exam) readProxy() {
 	case len(z.ConfigDump) == 0:
 		x.proxyErr = errors.New(cmp.Or(z.Missing[dump.KindConfigDump], "the dump has no config_dump"))
 	default:
-		x.proxy, x.proxyErr = proxyview.Read(z.ConfigDump)
+		x.proxy, x.proxyErr = x.mesh.Proxy(x.Node)
 	}
 	if x.proxy != nil {
 		x.names = x.proxy.Names()

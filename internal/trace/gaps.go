@@ -3,6 +3,7 @@
 package trace
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/ambient22/ambient22/internal/dump"
@@ -34,7 +35,7 @@ func (s *Space) gaps() {
 			s.lacks.chains = fmt.Sprintf("the dump has only a part of %s (%s)", saves[i], ns.Partial[saves[i]])
 		}
 	}
-	if why := firstOf(ns.Missing[dump.KindNFTSave], ns.Missing[dump.KindLegacySave]); why != "" && ns.NFT == nil && ns.Legacy == nil {
+	if why := cmp.Or(ns.Missing[dump.KindNFTSave], ns.Missing[dump.KindLegacySave]); why != "" && ns.NFT == nil && ns.Legacy == nil {
 		s.lacks.chains = "the dump has no iptables-save (" + why + ")"
 	}
 	if why := ns.Missing[dump.KindRules]; why != "" {
@@ -47,15 +48,6 @@ func (s *Space) gaps() {
 	case ns.Partial[dump.KindRoutes] != "":
 		s.lacks.tables = "the dump does not have all routes (" + ns.Partial[dump.KindRoutes] + ")"
 	}
-}
-
-func firstOf(texts ...string) string {
-	for _, text := range texts {
-		if text != "" {
-			return text
-		}
-	}
-	return ""
 }
 
 // chainsLacking ends the walk at a hook whose rules the dump does not have.

@@ -68,15 +68,8 @@ func Compile(ns *dump.Netns, opts ...Option) (*Space, error) {
 }
 
 func countMatches(save *iptsave.Save) (n int) {
-	if save == nil {
-		return 0
-	}
-	for _, t := range save.Tables {
-		for _, c := range t.Chains {
-			for _, r := range c.Rules {
-				n += len(r.Matches) + 1
-			}
-		}
+	for r := range save.Rules() {
+		n += len(r.Matches) + 1
 	}
 	return n
 }

@@ -29,16 +29,9 @@ func (s *Space) tracks() bool {
 }
 
 func asksForTracking(save *iptsave.Save) bool {
-	if save == nil {
-		return false
-	}
-	for _, t := range save.Tables {
-		for _, c := range t.Chains {
-			for _, r := range c.Rules {
-				if needsTracking(r) {
-					return true
-				}
-			}
+	for r := range save.Rules() {
+		if needsTracking(r) {
+			return true
 		}
 	}
 	return false
