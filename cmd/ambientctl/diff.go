@@ -32,7 +32,7 @@ func diffCommand(s streams) *cobra.Command {
 		if err == nil || errors.Is(err, differExit) {
 			return err
 		}
-		fmt.Fprintln(s.err, "ambientctl:", err)
+		fmt.Fprintln(s.printable().err, "ambientctl:", err)
 		return troubleExit
 	}
 	c := &cobra.Command{
@@ -189,6 +189,7 @@ func (o *nodeDiffFlags) print(s streams, reports []*nodediff.Report, colour bool
 	if o.asJSON {
 		return nodediff.JSON(s.out, reports)
 	}
+	s = s.printable()
 	for i, r := range reports {
 		if i > 0 {
 			fmt.Fprintln(s.out)

@@ -97,6 +97,7 @@ func (o *doctorFlags) print(s streams, reports []*doctor.Report, colour bool) er
 	if o.asJSON {
 		return printJSON(s, reports)
 	}
+	s = s.printable()
 	for i, r := range reports {
 		if i > 0 {
 			fmt.Fprintln(s.out)

@@ -94,7 +94,7 @@ func (o *dumpFlags) write(s streams, archives ...*dump.Archive) error {
 	}
 	for _, a := range archives {
 		for _, g := range a.Header.Gaps {
-			fmt.Fprintf(s.err, "not in the dump of %s: %s\n", a.Header.Node, g)
+			fmt.Fprintf(s.printable().err, "not in the dump of %s: %s\n", a.Header.Node, g)
 		}
 	}
 	return nil

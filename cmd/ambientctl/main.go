@@ -64,7 +64,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case errors.As(err, &code):
 		return int(code)
 	case !errors.Is(err, errShown):
-		fmt.Fprintln(stderr, "ambientctl:", err)
+		fmt.Fprintln(s.printable().err, "ambientctl:", err)
 	}
 	return 1
 }

@@ -164,7 +164,7 @@ func (o *traceFlags) print(s streams, st *story.Story) error {
 	if err != nil {
 		return err
 	}
-	return st.Print(s.out, story.TextOptions{All: o.all, Colour: colour})
+	return st.Print(s.printable().out, story.TextOptions{All: o.all, Colour: colour})
 }
 
 // writePage writes the story as a page.

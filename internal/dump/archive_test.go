@@ -3,7 +3,9 @@
 package dump_test
 
 import (
+	"archive/tar"
 	"bytes"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -155,5 +157,47 @@ func TestATextThatWasCutOffIsPartial(t *testing.T) {
 	}
 	if len(n.Host.Rules) != 1 || n.Host.Partial[dump.KindRules] == "" {
 		t.Errorf("%d rules, %v", len(n.Host.Rules), n.Host.Partial)
+	}
+}
+
+// TestHostileNames: what somebody else's program sent is written below the folder that
+// was named, and nowhere else; and of two texts with one name the last counts, as for tar.
+func TestHostileNames(t *testing.T) {
+	const header = `{"version": 1, "node": "../../n", "taken": "2026-01-01T00:00:00Z", "files": [{"name": "../../out.txt", "bytes": 1}, {"name": "/out.txt", "bytes": 1}]}`
+	var packed bytes.Buffer
+	out := tar.NewWriter(&packed)
+	for _, f := range [][2]string{
+		{"dump.json", `{"version": 7}`}, {"host/ip-rule.txt", "9:\tfrom all lookup 9\n"}, {"../../out.txt", "x"}, {"host/../../../out.txt", "x"}, {"/out.txt", "x"},
+		{"dump.json", header}, {"host/ip-rule.txt", "0:\tfrom all lookup local\n"},
+	} {
+		if err := out.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: f[0], Size: int64(len(f[1])), Mode: 0o600}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(out, f[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+	archives, err := dump.LoadFrom(&packed)
+	if err != nil || len(archives) != 1 {
+		t.Fatalf("%d archives, %v", len(archives), err)
+	}
+	a := archives[0]
+	if f, _ := a.File("host/ip-rule.txt"); len(a.Files) != 1 || !strings.HasPrefix(f.Text, "0:") {
+		t.Fatalf("the files are %+v", a.Files)
+	}
+	dir := filepath.Join(t.TempDir(), "a", "b", "dump")
+	if err := dump.WriteTo(dir, a, a); err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range []string{".._.._n", ".._.._n-2"} {
+		if _, err := os.Stat(filepath.Join(dir, folder, "host", "ip-rule.txt")); err != nil {
+			t.Error(err)
+		}
+	}
+	if beside, err := os.ReadDir(filepath.Dir(dir)); err != nil || len(beside) != 1 {
+		t.Errorf("beside the folder there is %v, %v", beside, err)
 	}
 }

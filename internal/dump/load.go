@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -57,6 +58,9 @@ func (a *Archive) readHeader(f File) error {
 // finish takes over from the header what it says of the files, and notes where
 // the two do not agree.
 func (a *Archive) finish() {
+	// Who sends an archive is not always to be trusted with names: they may be
+	// written to a folder again.
+	a.Header.Files = slices.DeleteFunc(a.Header.Files, func(info FileInfo) bool { return !fs.ValidPath(info.Name) })
 	listed := map[string]bool{}
 	for _, info := range a.Header.Files {
 		listed[info.Name] = true

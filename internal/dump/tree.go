@@ -156,8 +156,12 @@ func (t *tree) add(name string, r io.Reader) error {
 	return nil
 }
 
+// sort orders the files by name. Of several with one name the last one counts, as
+// it does for tar.
 func (t *tree) sort() {
-	slices.SortFunc(t.files, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
+	slices.Reverse(t.files)
+	slices.SortStableFunc(t.files, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
+	t.files = slices.CompactFunc(t.files, func(a, b File) bool { return a.Name == b.Name })
 }
 
 // archives splits the texts into those that stand beside or below a dump.json.
@@ -174,7 +178,7 @@ func (t *tree) archives() ([]*Archive, error) {
 			return nil, err
 		}
 		for _, other := range t.files {
-			if rest, below := strings.CutPrefix(other.Name, dir); below && rest != HeaderFile {
+			if rest, below := strings.CutPrefix(other.Name, dir); below && rest != HeaderFile && fs.ValidPath(rest) {
 				a.add(File{Name: rest, Text: other.Text})
 			}
 		}

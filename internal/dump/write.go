@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 )
@@ -45,10 +48,11 @@ func (a *Archive) each(do func(name, text string) error) error {
 func Write(w io.Writer, archives ...*Archive) error {
 	zipped := gzip.NewWriter(w)
 	out := tar.NewWriter(zipped)
-	for _, a := range archives {
+	folders := folders(archives)
+	for i, a := range archives {
 		err := a.each(func(name, text string) error {
 			header := &tar.Header{
-				Typeflag: tar.TypeReg, Name: inFolder(a, len(archives), name), Mode: fileMode,
+				Typeflag: tar.TypeReg, Name: path.Join(folders[i], name), Mode: fileMode,
 				Size: int64(len(text)), ModTime: a.Header.Taken.Truncate(1e9), Format: tar.FormatPAX,
 			}
 			if err := out.WriteHeader(header); err != nil {
@@ -70,27 +74,27 @@ func Write(w io.Writer, archives ...*Archive) error {
 	return nil
 }
 
-// WriteTo writes archives where path says: into one file where it ends in
+// WriteTo writes archives where name says: into one file where it ends in
 // ".tar.gz", else into a folder, which must be new or empty. Either is there as a
 // whole or not at all.
-func WriteTo(path string, archives ...*Archive) error {
+func WriteTo(name string, archives ...*Archive) error {
 	var err error
-	switch ending := filepath.Ext(path); {
-	case strings.HasSuffix(path, Suffix), ending == ".tgz":
-		err = writeFile(path, archives)
+	switch ending := filepath.Ext(name); {
+	case strings.HasSuffix(name, Suffix), ending == ".tgz":
+		err = writeFile(name, archives)
 	case ending == ".tar", ending == ".gz", ending == ".zip":
 		err = fmt.Errorf("an archive's name ends in %s, and a folder's in none of those", Suffix)
 	default:
-		err = writeFolder(path, archives)
+		err = writeFolder(name, archives)
 	}
 	if err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
+		return fmt.Errorf("writing %s: %w", name, err)
 	}
 	return nil
 }
 
-func writeFile(path string, archives []*Archive) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-") // mode 0600
+func writeFile(name string, archives []*Archive) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-") // mode 0600
 	if err != nil {
 		return err
 	}
@@ -106,15 +110,15 @@ func writeFile(path string, archives []*Archive) (err error) {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	return os.Rename(f.Name(), name)
 }
 
-func writeFolder(path string, archives []*Archive) (err error) {
-	parent := filepath.Dir(filepath.Clean(path))
+func writeFolder(name string, archives []*Archive) (err error) {
+	parent := filepath.Dir(filepath.Clean(name))
 	if err := os.MkdirAll(parent, folderMode); err != nil {
 		return err
 	}
-	unfinished, err := os.MkdirTemp(parent, "."+filepath.Base(path)+"-")
+	unfinished, err := os.MkdirTemp(parent, "."+filepath.Base(name)+"-")
 	if err != nil {
 		return err
 	}
@@ -123,9 +127,10 @@ func writeFolder(path string, archives []*Archive) (err error) {
 			os.RemoveAll(unfinished)
 		}
 	}()
-	for _, a := range archives {
-		err := a.each(func(name, text string) error {
-			file := filepath.Join(unfinished, filepath.FromSlash(inFolder(a, len(archives), name)))
+	folders := folders(archives)
+	for i, a := range archives {
+		err := a.each(func(of, text string) error {
+			file := filepath.Join(unfinished, filepath.FromSlash(path.Join(folders[i], of)))
 			if err := os.MkdirAll(filepath.Dir(file), folderMode); err != nil {
 				return err
 			}
@@ -136,13 +141,31 @@ func writeFolder(path string, archives []*Archive) (err error) {
 		}
 	}
 	// An empty folder of that name is replaced; one with something in it is not.
-	return unix.Rename(unfinished, filepath.Clean(path))
+	return unix.Rename(unfinished, filepath.Clean(name))
 }
 
-// inFolder is a file's name in what is written.
-func inFolder(a *Archive, archives int, name string) string {
-	if archives == 1 {
-		return name
+// folders are the archives' folders in what is written: none for one alone, else
+// the node's name, as far as it can be a folder's. No two are the same.
+func folders(archives []*Archive) []string {
+	if len(archives) == 1 {
+		return []string{""}
 	}
-	return a.Header.Node + "/" + name
+	var out []string
+	for _, a := range archives {
+		name := strings.Map(func(r rune) rune {
+			if r == '/' || r == filepath.Separator || unicode.IsControl(r) {
+				return '_'
+			}
+			return r
+		}, a.Header.Node)
+		if strings.Trim(name, ".") == "" {
+			name = "node" + name
+		}
+		folder := name
+		for n := 2; slices.Contains(out, folder); n++ {
+			folder = fmt.Sprintf("%s-%d", name, n)
+		}
+		out = append(out, folder)
+	}
+	return out
 }
