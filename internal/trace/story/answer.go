@@ -3,6 +3,7 @@
 package story
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -83,15 +84,6 @@ func (t *teller) breaks(c *connection, why string) {
 	}
 }
 
-func firstOf(texts ...string) string {
-	for _, t := range texts {
-		if t != "" {
-			return t
-		}
-	}
-	return ""
-}
-
 // missedAnswer says why an answer did not reach who asked; "" where it did.
 func (t *teller) missedAnswer(c *connection, a arrival) string {
 	switch {
@@ -140,5 +132,5 @@ func (t *teller) third(c *connection) {
 		t.s.Legs = t.s.Legs[:saved]
 		return
 	}
-	c.broken = fmt.Sprintf("The first packet arrives, but the next one of the same connection goes another way: %s", lower(firstOf(a.reason, a.wayOut(), "it ends elsewhere.")))
+	c.broken = fmt.Sprintf("The first packet arrives, but the next one of the same connection goes another way: %s", lower(cmp.Or(a.reason, a.wayOut(), "it ends elsewhere.")))
 }

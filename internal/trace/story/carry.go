@@ -18,7 +18,6 @@ const (
 	outDevice     = "istioout"
 	podInDevice   = "pistioin"
 	podOutDevice  = "pistioout"
-	hboneMark     = 0x4d2
 	outerPort     = 49153 // stands for the hash that the kernel makes a tunnel's source port of
 	maxNamespaces = 16    // on one packet's way; more is a loop
 )
@@ -59,7 +58,7 @@ type traveller struct {
 	leg    *Leg // nil: nothing is noted
 	hops   int
 	way    []string // tunnel devices on this packet's way
-	// recording notes the steps of the call\'s first packet in seen.
+	// recording notes the steps of the call's first packet in seen.
 	recording bool
 	seen      []seenStep
 }

@@ -9,13 +9,7 @@ import (
 	"github.com/ambient22/ambient22/internal/trace"
 )
 
-// The marks in the ztunnel's pod, under the mask 0xfff.
-const (
-	tproxyMark     = 0x400
-	podReturnMark  = 0x4d3
-	podMarkMask    = 0xfff
-	localTableText = "so it is not delivered, and the pod forwards nothing"
-)
+const localTableText = "so it is not delivered, and the pod forwards nothing"
 
 // lostInZtunnel says why a packet found no way in the ztunnel's pod, in the terms of
 // what should have been there; "" where none of them fits.

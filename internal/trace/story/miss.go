@@ -3,6 +3,7 @@
 package story
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -42,10 +43,10 @@ func (t *teller) explainMiss() *Miss {
 		if m := t.missSet(first); m != nil {
 			return m
 		}
-		return &Miss{Unknown: true, Sentence: "Whether it is captured the dumps don't tell. " + capital(firstOf(first.broken, first.arrival.reason)), Stop: t.lastStop(first), Remedy: "Take a whole dump of the node (ambientctl dump)."}
+		return &Miss{Unknown: true, Sentence: "Whether it is captured the dumps don't tell. " + capital(cmp.Or(first.broken, first.arrival.reason)), Stop: t.lastStop(first), Remedy: "Take a whole dump of the node (ambientctl dump)."}
 	}
 	if !t.s.Outcome.Captured {
-		return &Miss{Sentence: "It was not captured. " + capital(firstOf(first.broken, first.arrival.reason, "The story shows its way.")), Stop: t.lastStop(first), Remedy: remedyRepair}
+		return &Miss{Sentence: "It was not captured. " + capital(cmp.Or(first.broken, first.arrival.reason, "The story shows its way.")), Stop: t.lastStop(first), Remedy: remedyRepair}
 	}
 	return t.missLater(first)
 }
@@ -82,7 +83,7 @@ func (t *teller) missByNature(c *connection) *Miss {
 	case from.ip == c.from.space.node.ztunnelIP():
 		return &Miss{Sentence: "It comes from the ztunnel itself, which is never captured.", Stop: t.matched(func(s *seenStep) bool { return s.sets(connSkipMark) }), Remedy: remedyByDesign}
 	case c.arrival.space.kind == podSpace && c.arrival.space == c.from.space && c.arrival.fate != lost:
-		return &Miss{Sentence: firstOf(c.arrival.reason, "It does not leave its pod."), Stop: t.lastStop(c), Remedy: "Pods with a sidecar, or of a mesh that redirects within the pod, take no part in this data path. Remove the one or the other."}
+		return &Miss{Sentence: cmp.Or(c.arrival.reason, "It does not leave its pod."), Stop: t.lastStop(c), Remedy: "Pods with a sidecar, or of a mesh that redirects within the pod, take no part in this data path. Remove the one or the other."}
 	case c.from.in != "" && c.from.pod == "":
 		return &Miss{Sentence: fmt.Sprintf("It comes in from outside node %s. Packets are captured on the node of the pod that sends them.", c.from.space.node.name()), Remedy: "If a pod or node of the cluster sends it, give the dump of that node, too. What comes from elsewhere is never captured on its way out."}
 	}
@@ -207,7 +208,7 @@ func (t *teller) missRule(host *space, rule *iptsave.Rule, s *seenStep) *Miss {
 	m := &Miss{Stop: s.stop, Remedy: remedyRepair}
 	set, isSet := failed.(iptsave.Set)
 	if !isSet {
-		m.Sentence = fmt.Sprintf("The rule that captures is not as it should be, and does not match this packet: %s", sentence(firstOf(s.Why(), rule.String())))
+		m.Sentence = fmt.Sprintf("The rule that captures is not as it should be, and does not match this packet: %s", sentence(cmp.Or(s.Why(), rule.String())))
 		return m
 	}
 	there := findSet(host, set.Name)

@@ -4,6 +4,7 @@ package story
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 	"strings"
 	"testing"
@@ -240,7 +241,7 @@ func checkMiss(t *testing.T, c missCase) {
 	if c.do != nil {
 		c.do(t, spaces[c.in])
 	}
-	q := Query{From: firstOf(c.from, "sleep"), To: firstOf(c.to, "productpage:9080"), ExplainMiss: true, Answer: true}
+	q := Query{From: cmp.Or(c.from, "sleep"), To: cmp.Or(c.to, "productpage:9080"), ExplainMiss: true, Answer: true}
 	if c.udp {
 		q.Protocol = "udp"
 	}

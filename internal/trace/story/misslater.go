@@ -3,6 +3,7 @@
 package story
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -78,7 +79,7 @@ func (t *teller) brokenStop(c *connection) string {
 			}
 		}
 	}
-	return firstOf(verdict, stop)
+	return cmp.Or(verdict, stop)
 }
 
 func remedyFor(c *connection) string {

@@ -3,6 +3,7 @@
 package story
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -41,7 +42,7 @@ func (t *teller) missByRouting(c *connection) *Miss {
 		case s.Kind == trace.StepRoute && s.Route != nil && ours && s.Route.Dst.IsSingleIP() && s.Route.Dst.Addr() == host.node.ztunnelIP():
 			return &Miss{Sentence: "It is for the ztunnel's own pod. Table 101 has a route of its own to that address, past the tunnel.", Stop: s.stop, Remedy: remedyByDesign}
 		case s.Kind == trace.StepRoute && s.Route != nil && ours:
-			return &Miss{Sentence: fmt.Sprintf("Table 101 leads it to %s and not to %s: %s.", firstOf(s.Route.Dev, s.Route.Type), outDevice, strings.TrimSpace(s.Route.String())), Stop: s.stop, Remedy: remedyRepair}
+			return &Miss{Sentence: fmt.Sprintf("Table 101 leads it to %s and not to %s: %s.", cmp.Or(s.Route.Dev, s.Route.Type), outDevice, strings.TrimSpace(s.Route.String())), Stop: s.stop, Remedy: remedyRepair}
 		case s.Kind == trace.StepRoute && s.Route != nil:
 			return t.missShadowed(host, rule, s)
 		}
@@ -61,7 +62,7 @@ func (t *teller) deviceTrouble(host *space, name string, c *connection) string {
 	case l.Tunnel == nil:
 		return fmt.Sprintf("%s is no tunnel device, but one of kind %q.", capital(name), l.Kind)
 	}
-	return firstOf(c.arrival.reason, "Where it is lost the dump does not tell.")
+	return cmp.Or(c.arrival.reason, "Where it is lost the dump does not tell.")
 }
 
 // leadsCaptured tells that the ip rule is there which leads captured packets to

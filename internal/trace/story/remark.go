@@ -28,7 +28,7 @@ func (t *teller) remarkWay(c *connection, a arrival) {
 	case came != "" && back == "":
 		mark := c.proxy.AnswerMark
 		t.remark(fmt.Sprintf("The answer to %s should go back through %s, as mark %#x and its table in the ztunnel's pod want it, and comes by another way. It arrives all the same.", c.name, came, mark))
-	case c.packet.Mark == hboneMark:
+	case c.packet.Mark == originalSrcMark:
 		t.remark(fmt.Sprintf("The answer to what the ztunnel sent with the address %s should come to the ztunnel by mark 0x40 and table 102, and comes through %s instead. It arrives all the same.", c.packet.Src.Addr(), back))
 	default:
 		t.remark(fmt.Sprintf("The answer to %s comes through %s, and no tunnel should take it. It arrives all the same.", c.name, back))

@@ -254,7 +254,7 @@ func (t *teller) opened(c *connection) {
 		return
 	}
 	if c.from.in == "" {
-		t.table(c.from.space).AddSocket(trace.Socket{Protocol: protocolTCP, Local: c.packet.Src, Remote: c.packet.Dst, Transparent: c.packet.Mark == hboneMark, Mark: c.packet.Mark})
+		t.table(c.from.space).AddSocket(trace.Socket{Protocol: protocolTCP, Local: c.packet.Src, Remote: c.packet.Dst, Transparent: c.packet.Mark == originalSrcMark, Mark: c.packet.Mark})
 	}
 	if c.arrival.fate == arrived {
 		s := trace.Socket{Protocol: protocolTCP, Local: c.arrival.packet.Dst, Remote: c.arrival.packet.Src}

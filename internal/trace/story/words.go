@@ -11,15 +11,6 @@ import (
 	"github.com/ambient22/ambient22/internal/trace"
 )
 
-// The marks of the path, with what they mean. Masks are the same bits.
-const (
-	captureMark  = 0x100
-	skipMark     = 0x200
-	connSkipMark = 0x220
-	proxyMark    = 0x210
-	returnMark   = 0x40
-)
-
 // tunnelUDP is the port of the tunnel's packets.
 const tunnelUDP = 6081
 
@@ -133,7 +124,7 @@ func explainNodeRule(st *trace.Step, c conditions) string {
 		return "The tunnel's packet counts as the node's own, which is never captured: the skip mark takes the place of the mark of the packet inside, as far as the outside goes."
 	case strings.HasSuffix(r.Chain, "OUTPUT") && sets && op.Value == connSkipMark:
 		return "The node itself sends this (a kubelet's probe, for example). It goes past the ztunnel, and so do its answers."
-	case strings.HasSuffix(r.Chain, "OUTPUT") && sets && op.Value == 0x20:
+	case strings.HasSuffix(r.Chain, "OUTPUT") && sets && op.Value == noTableMark:
 		return "The node itself sends this: half of the skip mark keeps it out of the inbound table 100."
 	}
 	return ""
@@ -152,7 +143,7 @@ func explainPodRule(r *iptsave.Rule, c conditions) string {
 		}
 		return fmt.Sprintf("TPROXY gives it to the socket on port %d, and mark %#x makes it local.", t.Port, t.Value)
 	case iptsave.SetMark:
-		if t.Value == 0x4d3 && c.notDest {
+		if t.Value == podReturnMark && c.notDest {
 			return "It came in by eth0 for somebody else's address: an answer to a connection that the ztunnel opened with a pod's address. Mark 0x4d3 makes it local."
 		}
 	case iptsave.NAT:
@@ -255,13 +246,13 @@ func explainIPRule(sp *space, r *iproute.Rule) string {
 	}
 	if sp.kind == ztunnelSpace && r.Mask != 0 {
 		switch r.Mark {
-		case 0x400:
+		case tproxyMark:
 			return "What TPROXY took is looked up in table 100, where every address is local."
-		case 0x4d3:
+		case podReturnMark:
 			return "Answers to connections with a pod's address are looked up in table 100, where every address is local."
-		case 0x401:
+		case outAnswerMark:
 			return "Answers of the outbound listener are looked up in table 101: back through the tunnel they came by."
-		case 0x402:
+		case inAnswerMark:
 			return "Answers of the inbound listeners are looked up in table 102: back through the tunnel they came by."
 		}
 	}
