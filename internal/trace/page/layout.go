@@ -2,7 +2,11 @@
 
 package page
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/ambient22/ambient22/internal/trace/story"
+)
 
 // placer puts things into a node's frame, mirrored where the node is the last one:
 // its uplink is on the left then, and its pods on the right.
@@ -28,7 +32,7 @@ var (
 func (p *picture) node(n *nodeView, frame box, l lines) int {
 	put := placer{frame, l.mirrored}
 	frameAt := len(p.Areas)
-	p.Areas = append(p.Areas, area{box: frame, Kind: "node", Title: n.name, Label: label("node "+n.name, 56)})
+	p.Areas = append(p.Areas, area{box: frame, Kind: "node", Title: n.name, Label: label(story.NodeLabel(n.name), 56)})
 	midX := pad
 	if len(n.pods) > 0 {
 		midX += podW + columnGap

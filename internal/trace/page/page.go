@@ -154,7 +154,7 @@ func where(p story.Place) string {
 	case "ztunnel":
 		w = append(w, strings.TrimSpace("ztunnel "+p.Pod), "on "+p.Node)
 	default:
-		w = append(w, strings.TrimSpace("node "+p.Node))
+		w = append(w, story.NodeLabel(p.Node))
 	}
 	hook := strings.TrimSpace(p.Table + " " + p.Hook)
 	if hook != "" {

@@ -52,7 +52,7 @@ func (t *traveller) leavePod(sp *space, link *iproute.Link, out string, p trace.
 	host := sp.node.host
 	if host == nil {
 		reason := fmt.Sprintf("It leaves by %s for the node, whose own dump is not there.", out)
-		t.doubt(fmt.Sprintf("To go on, the story needs the dump of the node %s itself.", sp.node.name()))
+		t.doubt(fmt.Sprintf("To go on, the story needs the dump of %s itself.", sp.node.label()))
 		return end(arrival{fate: unclear, space: sp, packet: p, device: out, reason: reason})
 	}
 	in := sp.hostSide(link)
@@ -145,7 +145,7 @@ func (t *traveller) leaveHost(sp *space, link *iproute.Link, out string, next ne
 	}
 	if to != nil {
 		in := arrivalDevice(to, next)
-		t.stop(Stop{Place: Place{Space: linkSpace, Device: out}, Kind: "device", Matched: true, Decisive: true, Text: fmt.Sprintf("It leaves node %s by %s and comes in at node %s by %s. No mark travels between nodes.", sp.node.name(), out, to.name(), in)})
+		t.stop(Stop{Place: Place{Space: linkSpace, Device: out}, Kind: "device", Matched: true, Decisive: true, Text: fmt.Sprintf("It leaves %s by %s and comes in at %s by %s. No mark travels between nodes.", sp.node.label(), out, to.label(), in)})
 		p.Mark = 0
 		return hop{space: to.host, in: in, packet: p}, true
 	}
@@ -172,7 +172,7 @@ func (t *traveller) podBehind(sp *space, link *iproute.Link, next netip.Addr) *s
 func (t *traveller) intoPod(sp *space, out string, next netip.Addr, p trace.Packet) (hop, bool) {
 	if next == sp.node.ztunnelIP() && sp.node.ztunnel == nil {
 		reason := fmt.Sprintf("It goes by %s into the ztunnel's pod, whose dump is not there.", out)
-		t.doubt(fmt.Sprintf("To go on, the story needs the dump of the ztunnel's namespace on node %s (ambientctl dump takes it along).", sp.node.name()))
+		t.doubt(fmt.Sprintf("To go on, the story needs the dump of the ztunnel's namespace on %s (ambientctl dump takes it along).", sp.node.label()))
 		t.stop(Stop{Place: sp.placeAt(out), Kind: "device", Matched: true, Decisive: true, Text: reason})
 		return end(arrival{fate: unclear, space: sp, packet: p, device: out, reason: reason})
 	}
@@ -188,9 +188,9 @@ func (t *traveller) intoPod(sp *space, out string, next netip.Addr, p trace.Pack
 
 // away is the arrival where no dump reaches.
 func (t *traveller) away(sp *space, out string, next netip.Addr, p trace.Packet) (hop, bool) {
-	reason := fmt.Sprintf("It leaves node %s by %s for %s.", sp.node.name(), out, p.Dst.Addr())
+	reason := fmt.Sprintf("It leaves %s by %s for %s.", sp.node.label(), out, p.Dst.Addr())
 	if next != p.Dst.Addr() {
-		reason = fmt.Sprintf("It leaves node %s by %s, next to %s, for %s.", sp.node.name(), out, next, p.Dst.Addr())
+		reason = fmt.Sprintf("It leaves %s by %s, next to %s, for %s.", sp.node.label(), out, next, p.Dst.Addr())
 	}
 	if e := t.m.elsewhere(p.Dst.Addr()); e != nil {
 		t.doubt(fmt.Sprintf("%s is on node %s. To go on, the story needs that node's dump, too.", e.full(), e.node))

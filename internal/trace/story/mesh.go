@@ -35,6 +35,18 @@ type node struct {
 // name is the node's name for people.
 func (n *node) name() string { return n.dump.Name }
 
+// label is the node in a sentence.
+func (n *node) label() string { return NodeLabel(n.name()) }
+
+// NodeLabel is a node's name in a sentence: "node gke-1"; one that says itself that it
+// is a node stands alone.
+func NodeLabel(name string) string {
+	if strings.HasPrefix(name, "node") {
+		return name
+	}
+	return "node " + name
+}
+
 // spaces are all namespaces of the node that are there.
 func (n *node) spaces() []*space {
 	var all []*space

@@ -163,7 +163,7 @@ func placeText(p Place) string {
 	var parts []string
 	switch p.Space {
 	case hostSpace:
-		parts = append(parts, "node "+p.Node)
+		parts = append(parts, NodeLabel(p.Node))
 	case ztunnelSpace:
 		text := "ztunnel"
 		if p.Pod != "" {
