@@ -115,10 +115,6 @@ func where(space string) string {
 	return "between the nodes"
 }
 
-// ReachesPod tells whether a tunnel of the call ends at a pod instead of its ztunnel.
-// Where the pod does not listen for tunnels the call is then refused.
-func (c Consequence) ReachesPod() bool { return strings.Contains(c.Outcome.Sentence, endsItself) }
-
 // Effect is how much a fault matters to a call.
 type Effect uint8
 

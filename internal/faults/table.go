@@ -91,9 +91,6 @@ func (c Case) Says() string {
 		if c.Shown.Miss != "" && !strings.Contains(c.Shown.Outcome.Sentence, c.Shown.Miss) {
 			text += " " + c.Shown.Miss
 		}
-		if strings.Contains(text, endsItself) {
-			text += " That is, if it listened there: the lab's pods do not, and the call is refused."
-		}
 		return text
 	case OtherWay:
 		return fmt.Sprintf("The calls end as before, by another way. *%s:* %s", c.Shown.Probe.Name, c.Detour)
@@ -102,10 +99,6 @@ func (c Case) Says() string {
 	}
 	return "None of the calls is any different. " + c.shownBy()
 }
-
-// endsItself is how the trace words a tunnel that reaches a pod and no ztunnel. Whether
-// the pod listens, no dump tells.
-const endsItself = "which the pod ends itself"
 
 // ProbeTable lists the calls with what becomes of them on a healthy node.
 func ProbeTable(healthy []Consequence) string {

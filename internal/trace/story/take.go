@@ -120,22 +120,24 @@ func (t *teller) takePod(c *connection) {
 	}
 }
 
+// hbonePort is the port of the mesh's tunnels. 15088 stands for it where both ends are
+// on one node.
+const hbonePort = 15008
+
 // takeNative is a tunnel that reaches a pod itself, without a ztunnel in between.
 func (t *teller) takeNative(c *connection) {
 	pod := t.m.podName(c.arrival.packet.Dst.Addr())
 	text := fmt.Sprintf("The tunnel reaches the pod %s itself, at port %d.", pod, c.arrival.socket.Port())
-	e := t.m.podAt(c.arrival.packet.Dst.Addr())
-	switch cluster := t.cluster(c); {
-	case cluster == "virtual_inbound_hbone", c.arrival.space.node == c.from.space.node && !strings.Contains(cluster, "_waypoint_proxy_"):
-		// On its own node a ztunnel opens tunnels to a pod only if it ends them.
+	switch ends, known := t.endsTunnels(c); {
+	case ends:
 		t.socketStop(c, text+" It ends tunnels by itself.")
 		return
-	case strings.Contains(cluster, "_waypoint_proxy_"):
+	case strings.Contains(t.cluster(c), "_waypoint_proxy_"):
 		text += " It is a waypoint: what it does with the request, and where it sends it, is in its own configuration."
 		t.doubt(fmt.Sprintf("%s is a waypoint, and no dump here has its configuration. From there a tunnel of its own leads to the pod, which the story of a call from %s to that pod tells.", pod, pod))
 		c.lostSight = true
-	case e != nil && e.known && e.captured:
-		text += " No ztunnel has ended it on the way."
+	case known:
+		text += fmt.Sprintf(" No ztunnel has ended it on the way, and %s does not speak HBONE itself: the call is refused there.", pod)
 	default:
 		text += " No ztunnel has ended it on the way."
 		c.lostSight = true
@@ -143,6 +145,30 @@ func (t *teller) takeNative(c *connection) {
 	}
 	t.socketStop(c, text)
 	t.breaks(c, text)
+}
+
+// endsTunnels says whether the pod that a tunnel has reached speaks HBONE itself, as
+// far as the configurations of the ztunnels and the node controllers tell. A dump
+// does not show what sockets a pod has.
+func (t *teller) endsTunnels(c *connection) (ends, known bool) {
+	ip, cluster := c.arrival.packet.Dst.Addr(), t.cluster(c)
+	if n := t.m.owner(ip); n != nil && n.proxy != nil {
+		if ends, known := n.proxy.EndsTunnels(ip); known {
+			return ends, true
+		}
+	}
+	switch {
+	case strings.Contains(cluster, "_waypoint_proxy_"):
+		return false, false
+	case cluster == "virtual_inbound_hbone":
+		return true, true
+	case c.arrival.space.node == c.from.space.node:
+		// Tunnels to pods of its own node that it ends itself, a ztunnel opens to
+		// another port.
+		return c.packet.Dst.Port() == hbonePort, true
+	}
+	e := t.m.podAt(ip)
+	return false, e != nil && e.known && e.captured
 }
 
 // cluster is the cluster of the ztunnel that a connection belongs to; "" for the
