@@ -205,11 +205,7 @@ func (x *exam) checkConfiguration() *Check {
 	if x.proxy == nil {
 		return nil
 	}
-	rejected, err := rejections(x.Node.Ztunnel.ConfigDump)
-	if err != nil {
-		c.State, c.Text = Unknown, err.Error()
-		return c
-	}
+	rejected := x.proxy.Rejected()
 	counted, past := "", ""
 	if x.Live != nil {
 		counted = amounts(x.Live.Metrics.above("ambient22_xds_rejected_resources"))

@@ -3,6 +3,7 @@
 package doctor
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -133,13 +134,5 @@ func (r *Report) Faults() int {
 }
 
 func (r *Report) sort() {
-	slices.SortStableFunc(r.Pods, func(a, b Pod) int {
-		if a.Label() != b.Label() {
-			if a.Label() < b.Label() {
-				return -1
-			}
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(r.Pods, func(a, b Pod) int { return cmp.Compare(a.Label(), b.Label()) })
 }

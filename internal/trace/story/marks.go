@@ -6,9 +6,9 @@ package story
 const (
 	captureMark  = 0x100 // a pod's call: to the ztunnel's outbound side
 	skipMark     = 0x200 // passed by: nothing more happens to it
-	connSkipMark = 0x220 // skipMark, and past table 100 as well; of packets and connections
-	noTableMark  = 0x20  // past table 100 only
-	proxyMark    = 0x210 // the ztunnel calls with a pod's address; of packets and connections
+	connSkipMark = 0x220 // contains skipMark; the connection keeps it, so that answers are passed by, too
+	noTableMark  = 0x20  // what a hardened node sends itself: past table 100 only
+	proxyMark    = 0x210 // contains skipMark; the ztunnel calls with a pod's address, and the connection keeps it
 	returnMark   = 0x40  // an answer to such a call: to the ztunnel, whoever it is addressed to
 )
 

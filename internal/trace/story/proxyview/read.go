@@ -4,6 +4,7 @@ package proxyview
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type Proxy struct {
 	clusterNames                               []string
 	hasEndpoints                               bool
 	secrets                                    map[string]bool // by name: has arrived; nil where the dump has none
+	rejected                                   []string
 
 	decoder          *config.Decoder
 	decodedListeners map[string]*config.Listener
@@ -81,14 +83,16 @@ type (
 	}
 	endpointEntry struct {
 		EndpointConfig json.RawMessage `json:"endpoint_config"`
+		ErrorState     errorState      `json:"error_state"`
 	}
 	ecdsEntry struct {
 		EcdsFilter json.RawMessage `json:"ecds_filter"`
 		ErrorState errorState      `json:"error_state"`
 	}
 	secretEntry struct {
-		Name    string `json:"name"`
-		Version string `json:"version_info"`
+		Name       string     `json:"name"`
+		Version    string     `json:"version_info"`
+		ErrorState errorState `json:"error_state"`
 	}
 )
 
@@ -159,14 +163,19 @@ func (p *Proxy) add(s *section) {
 			r.body, r.state = l.WarmingState.Listener, "warming"
 		}
 		p.addListener(l.Name, r)
+		p.reject(l.Name, l.ErrorState)
 	}
 	for _, e := range append(s.StaticEndpointConfigs, s.DynamicEndpointConfigs...) {
-		p.endpoints[nameOf(e.EndpointConfig)] = resource{body: e.EndpointConfig, state: "active"}
+		name := nameOf(e.EndpointConfig)
+		p.endpoints[name] = resource{body: e.EndpointConfig, state: "active"}
+		p.reject(name, e.ErrorState)
 	}
 	for _, e := range s.EcdsFilters {
+		name := nameOf(e.EcdsFilter)
 		if e.EcdsFilter != nil {
-			p.extensions[nameOf(e.EcdsFilter)] = resource{body: e.EcdsFilter, state: "active", err: e.ErrorState.Details}
+			p.extensions[name] = resource{body: e.EcdsFilter, state: "active", err: e.ErrorState.Details}
 		}
+		p.reject(name, e.ErrorState)
 	}
 }
 
@@ -183,14 +192,17 @@ func (p *Proxy) addSecrets(s *section) {
 	}
 	for _, e := range s.DynamicWarmingSecrets {
 		p.secrets[e.Name] = false
+		p.reject(e.Name, e.ErrorState)
 	}
 	for _, e := range s.DynamicActiveSecrets {
 		p.secrets[e.Name] = e.Version != "uninitialized"
+		p.reject(e.Name, e.ErrorState)
 	}
 }
 
 func (p *Proxy) addCluster(c clusterEntry, state string) {
 	name := nameOf(c.Cluster)
+	p.reject(name, c.ErrorState)
 	if name == "" {
 		return
 	}
@@ -209,6 +221,17 @@ func (p *Proxy) addListener(name string, r resource) {
 	}
 	p.listeners[name] = r
 }
+
+// reject notes that a resource's newest version was rejected.
+func (p *Proxy) reject(name string, e errorState) {
+	if e.Details != "" {
+		p.rejected = append(p.rejected, fmt.Sprintf("%s: %s", cmp.Or(name, "a resource without a name"), e.Details))
+	}
+}
+
+// Rejected is what the proxy rejected of its configuration while it goes on with what
+// it had: each resource's name and the proxy's own words, in the dump's order.
+func (p *Proxy) Rejected() []string { return p.rejected }
 
 // nameOf is a resource's name; that of endpoints is cluster_name.
 func nameOf(body json.RawMessage) string {
