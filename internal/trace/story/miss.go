@@ -85,7 +85,7 @@ func (t *teller) missByNature(c *connection) *Miss {
 	case c.arrival.space.kind == podSpace && c.arrival.space == c.from.space && c.arrival.fate != lost:
 		return &Miss{Sentence: cmp.Or(c.arrival.reason, "It does not leave its pod."), Stop: t.lastStop(c), Remedy: "Pods with a sidecar, or of a mesh that redirects within the pod, take no part in this data path. Remove the one or the other."}
 	case c.from.in != "" && c.from.pod == "":
-		return &Miss{Sentence: fmt.Sprintf("It comes in from outside node %s. Packets are captured on the node of the pod that sends them.", c.from.space.node.name()), Remedy: "If a pod or node of the cluster sends it, give the dump of that node, too. What comes from elsewhere is never captured on its way out."}
+		return &Miss{Sentence: fmt.Sprintf("It comes in from outside %s. Packets are captured on the node of the pod that sends them.", c.from.space.node.label()), Remedy: "If a pod or node of the cluster sends it, give the dump of that node, too. What comes from elsewhere is never captured on its way out."}
 	}
 	return nil
 }
@@ -101,7 +101,7 @@ func (t *teller) missNoRules(c *connection) *Miss {
 			return nil
 		}
 	}
-	return &Miss{Sentence: fmt.Sprintf("Node %s has none of this data path's rules: no chain ztunnel-PREROUTING is there, nor a jump to it.", host.node.name()),
+	return &Miss{Sentence: fmt.Sprintf("%s has none of this data path's rules: no chain ztunnel-PREROUTING is there, nor a jump to it.", capital(host.node.label())),
 		Remedy: "Without a Ready ztunnel on the node nothing is installed: look at the ztunnel's pod, and at ambient-node's log. A mesh of another generation has other rules (ambientctl diff recognises them)."}
 }
 

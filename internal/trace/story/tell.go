@@ -169,7 +169,7 @@ func (t *teller) fromOutside() (origin, error) {
 		return origin{}, &NameError{Flag: "--from", Name: t.q.From, Reason: "no dump knows this address, nor the node that its call would come to"}
 	}
 	in := arrivalDevice(to, netip.Addr{})
-	t.doubt(fmt.Sprintf("No dump knows %s. The story begins where its packet comes in at node %s, by %s.", t.ends.from.ip, to.name(), in))
+	t.doubt(fmt.Sprintf("No dump knows %s. The story begins where its packet comes in at %s, by %s.", t.ends.from.ip, to.label(), in))
 	return origin{space: to.host, in: in}, nil
 }
 
