@@ -5,6 +5,7 @@ package story
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -171,7 +172,7 @@ func (s *space) indexFiles() {
 		kind dump.Kind
 		save *iptsave.Save
 	}{{dump.KindNFTSave, s.ns.NFT}, {dump.KindLegacySave, s.ns.Legacy}} {
-		for r := range rulesOf(save.save) {
+		for r := range save.save.Rules() {
 			s.files[r] = s.file[save.kind]
 		}
 	}
@@ -179,28 +180,11 @@ func (s *space) indexFiles() {
 
 func empty(s *iptsave.Save) bool { return s == nil || len(s.Tables) == 0 }
 
-func rulesOf(s *iptsave.Save) func(func(*iptsave.Rule) bool) {
-	return func(yield func(*iptsave.Rule) bool) {
-		if s == nil {
-			return
-		}
-		for _, t := range s.Tables {
-			for _, c := range t.Chains {
-				for _, r := range c.Rules {
-					if !yield(r) {
-						return
-					}
-				}
-			}
-		}
-	}
-}
-
 // rules are the rules of both variants.
-func (s *space) rules() func(func(*iptsave.Rule) bool) {
+func (s *space) rules() iter.Seq[*iptsave.Rule] {
 	return func(yield func(*iptsave.Rule) bool) {
 		for _, save := range []*iptsave.Save{s.ns.Legacy, s.ns.NFT} {
-			for r := range rulesOf(save) {
+			for r := range save.Rules() {
 				if !yield(r) {
 					return
 				}
@@ -210,7 +194,7 @@ func (s *space) rules() func(func(*iptsave.Rule) bool) {
 }
 
 // rulesOf are the rules of one table, of both variants.
-func (s *space) rulesOf(table string) func(func(*iptsave.Rule) bool) {
+func (s *space) rulesOf(table string) iter.Seq[*iptsave.Rule] {
 	return func(yield func(*iptsave.Rule) bool) {
 		for _, save := range []*iptsave.Save{s.ns.Legacy, s.ns.NFT} {
 			if save == nil {
