@@ -108,6 +108,22 @@ func BenchmarkEnrol(b *testing.B) {
 	}
 }
 
+// BenchmarkDamagedSkipRule measures checking a node whose skip rule is missing: each
+// pod's route is then looked for in the main table.
+func BenchmarkDamagedSkipRule(b *testing.B) {
+	netnstest.Enter(b)
+	c, n := benchNode(b, 500)
+	apply(b, n, c)
+	for b.Loop() {
+		b.StopTimer()
+		netnstest.Run(b, "ip rule del priority 100")
+		b.StartTimer()
+		if r, err := n.Repair(context.Background(), c, noderoute.Rules); err != nil || len(r.Changes) != 1 {
+			b.Fatalf("repairing: %+v, %v", r, err)
+		}
+	}
+}
+
 // benchNode is a programmed node with pods that are not enrolled yet.
 func benchNode(b *testing.B, count int) (noderoute.HostConfig, *noderoute.Node) {
 	b.Helper()

@@ -114,6 +114,7 @@ func steps(p Plan, l *listing) Changes {
 	d := split(p, l)
 	l = d.left
 	var c Changes
+	c.add(step{rules: d.addSkipRule})
 	c.add(step{devices: d.prepare})
 	c.add(step{sysctls: diffSysctls(p.Sysctls, l)})
 	c.add(step{set: ipset.Changes{Name: d.set.Name, Create: d.set.Create}})
@@ -164,6 +165,7 @@ type parts struct {
 	delRoutes          []routeChange
 	addRules, delRules []ruleChange
 	addSlotRules       []ruleChange
+	addSkipRule        []ruleChange
 }
 
 func split(p Plan, l *listing) parts {
@@ -188,10 +190,15 @@ func split(p Plan, l *listing) parts {
 	}
 	addRules, delRules := diffRules(p.Rules, l)
 	d.delRules = delRules
+	captures := slices.ContainsFunc(l.rules, l.ownsRule)
 	for _, r := range addRules {
-		if p.Side == Host && r.Mask == DrainMask {
+		switch {
+		case p.Side == Host && r.Mask == DrainMask:
 			d.addSlotRules = append(d.addSlotRules, r)
-		} else {
+		case captures && r.Goto != 0:
+			// Without it, what others of our rules capture goes round in circles.
+			d.addSkipRule = append(d.addSkipRule, r)
+		default:
 			d.addRules = append(d.addRules, r)
 		}
 	}

@@ -14,21 +14,52 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hops asks the kernel for the route to each address, all in a few system
-// calls. The question carries SkipMark, so that once our rules are there it is
-// still the main table that answers, and asks for the matching entry itself,
-// so that its prefix tells a pod's own route from a bridge's.
+// hops finds the route to each address as a skipped packet takes it, in a few
+// system calls.
 func (s *session) hops(addrs []netip.Addr) (map[netip.Addr]Hop, error) {
+	answers, err := s.askRoutes(addrs)
+	if err == nil {
+		err = s.lookAgain(answers)
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[netip.Addr]Hop, len(answers))
+	names := map[int]string{}
+	for a, r := range answers {
+		if r.typ != unix.RTN_UNICAST && r.typ != unix.RTN_LOCAL {
+			continue // no route, or one that leads nowhere
+		}
+		if names[r.oif] == "" {
+			name, err := s.name(r.oif)
+			if err != nil && !errors.Is(err, unix.ENODEV) { // it may go at any time
+				return nil, err
+			}
+			names[r.oif] = name
+		}
+		out[a] = Hop{Dev: names[r.oif], Bits: r.dst.Bits(), Via: r.via, Local: r.typ == unix.RTN_LOCAL}
+	}
+	return out, nil
+}
+
+// askRoutes asks the kernel for the route to each address. The question carries
+// SkipMark, so that once our rules are there it is still the main table that
+// answers, and asks for the matching entry itself, so that its prefix tells a
+// pod's own route from a bridge's, and for its table. What has no route is among
+// the answers with the zero value.
+func (s *session) askRoutes(addrs []netip.Addr) (map[netip.Addr]rawRoute, error) {
 	var b nlbatch.Batch
 	var asked []netip.Addr
+	out := make(map[netip.Addr]rawRoute, len(addrs))
 	for _, a := range addrs {
 		if !a.Is4() {
 			continue
 		}
 		asked = append(asked, a)
+		out[a] = rawRoute{}
 		msg := make([]byte, unix.SizeofRtMsg)
 		msg[0], msg[1] = unix.AF_INET, 32
-		binary.NativeEndian.PutUint32(msg[8:], unix.RTM_F_FIB_MATCH)
+		binary.NativeEndian.PutUint32(msg[8:], unix.RTM_F_FIB_MATCH|unix.RTM_F_LOOKUP_TABLE)
 		b.Begin(unix.RTM_GETROUTE, 0, msg)
 		ip := a.As4()
 		b.Bytes(unix.RTA_DST, ip[:])
@@ -37,25 +68,10 @@ func (s *session) hops(addrs []netip.Addr) (map[netip.Addr]Hop, error) {
 	if b.Len() == 0 {
 		return nil, nil
 	}
-	out := make(map[netip.Addr]Hop, len(asked))
-	names := map[int]string{}
 	failures, err := s.route.Query(&b, func(i int, m nlbatch.Message) error {
-		r, ok := readRoute(m.Data)
-		if !ok {
-			return nil
+		if r, ok := readRoute(m.Data); ok {
+			out[asked[i]] = r
 		}
-		hop := Hop{Bits: r.dst.Bits(), Via: r.via, Local: r.typ == unix.RTN_LOCAL}
-		if r.typ == unix.RTN_UNICAST || r.typ == unix.RTN_LOCAL {
-			if names[r.oif] == "" {
-				name, err := s.name(r.oif)
-				if err != nil && !errors.Is(err, unix.ENODEV) { // it may go at any time
-					return err
-				}
-				names[r.oif] = name
-			}
-			hop.Dev = names[r.oif]
-		}
-		out[asked[i]] = hop
 		return nil
 	})
 	for _, f := range failures {

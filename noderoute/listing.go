@@ -32,6 +32,9 @@ type listedRule struct {
 	Rule
 	// other tells that the rule has more to it than a Rule can say.
 	other bool
+	// picky tells that it asks for a source, device or port, and so is not for a
+	// question that names none.
+	picky bool
 }
 
 // listedRoute is a route of the kernel.

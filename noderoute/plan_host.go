@@ -34,7 +34,8 @@ type Facts struct {
 	Pods map[netip.Addr]Hop
 }
 
-// Hop is what the main routing table says about one address.
+// Hop is the route to one address that skipped packets take: what the main routing
+// table says, unless somebody's ip rule comes before ours.
 type Hop struct {
 	Dev   string     // device of the most specific route; empty where there is no route
 	MTU   int        // of Dev, in bytes; only for the ztunnel
@@ -221,11 +222,16 @@ func hostRules(hardened bool) []Rule {
 		inbound.Mask = OwnMask // and none of its bits set
 	}
 	return []Rule{
-		{Priority: PrioritySkip, Mark: SkipMark, Mask: SkipMask, Goto: priorityMain},
+		skipRule(),
 		{Priority: PriorityOutbound, Mark: OutboundMark, Mask: OutboundMask, Table: TableOutbound},
 		{Priority: PriorityProxyReturn, Mark: ProxyReturnMark, Mask: ProxyReturnMask, Table: TableProxyReturn},
 		inbound,
 	}
+}
+
+// skipRule lets what has SkipMark jump over all others of ours.
+func skipRule() Rule {
+	return Rule{Priority: PrioritySkip, Mark: SkipMark, Mask: SkipMask, Goto: priorityMain}
 }
 
 // hostRoutes are the routes that do not depend on pods. The tunnels' outer

@@ -29,6 +29,7 @@ type rawRoute struct {
 	via, src netip.Addr
 	oif      int
 	metric   uint32
+	tos      uint8
 	odd      bool // several hops, encapsulation, a source prefix, a type of service
 }
 
@@ -38,8 +39,8 @@ func readRoute(p []byte) (rawRoute, bool) {
 	}
 	r := rawRoute{
 		table: uint32(p[4]), scope: p[6], typ: p[7],
-		flags: binary.NativeEndian.Uint32(p[8:]),
-		odd:   p[2] != 0 || p[3] != 0,
+		flags: binary.NativeEndian.Uint32(p[8:]), tos: p[3],
+		odd: p[2] != 0 || p[3] != 0,
 	}
 	dst := netip.IPv4Unspecified()
 	for a := range nlbatch.Attributes(p[unix.SizeofRtMsg:]) {
@@ -64,8 +65,8 @@ func readRoute(p []byte) (rawRoute, bool) {
 	return r, r.dst.IsValid()
 }
 
-// listRoutes reads one IPv4 routing table.
-func (s *session) listRoutes(table uint32) ([]listedRoute, error) {
+// rawRoutes reads one IPv4 routing table.
+func (s *session) rawRoutes(table uint32) ([]rawRoute, error) {
 	var b nlbatch.Batch
 	msg := make([]byte, unix.SizeofRtMsg)
 	msg[0] = unix.AF_INET
@@ -83,6 +84,15 @@ func (s *session) listRoutes(table uint32) ([]listedRoute, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listing routes of table %d: %w", table, err)
+	}
+	return raw, nil
+}
+
+// listRoutes is rawRoutes with the devices' names.
+func (s *session) listRoutes(table uint32) ([]listedRoute, error) {
+	raw, err := s.rawRoutes(table)
+	if err != nil {
+		return nil, err
 	}
 	names := map[int]string{}
 	out := make([]listedRoute, 0, len(raw))

@@ -59,10 +59,15 @@ func readRule(p []byte) (listedRule, bool) {
 		case unix.FRA_SUPPRESS_PREFIXLEN, unix.FRA_SUPPRESS_IFGROUP:
 			r.other = r.other || a.Uint32() != ^uint32(0)
 		case unix.FRA_PROTOCOL, unix.FRA_PAD:
+		case unix.FRA_SRC, unix.FRA_OIFNAME, unix.FRA_IP_PROTO, unix.FRA_SPORT_RANGE, unix.FRA_DPORT_RANGE:
+			r.other, r.picky = true, true
+		case unix.FRA_IIFNAME:
+			r.other, r.picky = true, r.picky || a.String() != "lo"
 		default:
 			r.other = true
 		}
 	}
+	r.picky = r.picky && p[8]&flagInvert == 0
 	if action == actionGoto {
 		r.Table = 0
 	}
