@@ -249,6 +249,9 @@ func TestDamageIsRepairedAtOnce(t *testing.T) {
 				if took > time.Second {
 					t.Errorf("took %v", took)
 				}
+				if d.kind == noderoute.Rules && len(c.Changes) != 1 {
+					t.Errorf("for one rule, this was changed: %q", c.Changes)
+				}
 				g.settled()
 				g.stop()
 				if g.drift(d.kind) == 0 {
