@@ -43,3 +43,15 @@ func localRoutes(links []*iproute.Link) []*iproute.Route {
 	}
 	return routes
 }
+
+// sourceRoutes are the same for a dump that has neither table local nor addresses: the
+// kernel's own route to a device's network says the address that the device has.
+func sourceRoutes(routes []*iproute.Route) []*iproute.Route {
+	var out []*iproute.Route
+	for _, r := range routes {
+		if r.Proto == "kernel" && r.Src.Is4() && r.Dev != "" {
+			out = append(out, &iproute.Route{Type: "local", Dst: netip.PrefixFrom(r.Src, 32), Table: tableLocal, Dev: r.Dev, Scope: "host", Proto: "kernel"})
+		}
+	}
+	return out
+}

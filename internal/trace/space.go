@@ -77,7 +77,11 @@ func countMatches(save *iptsave.Save) (n int) {
 func (s *Space) compileRoutes() {
 	routes := s.ns.Routes
 	if !slices.ContainsFunc(routes, func(r *iproute.Route) bool { return r.Table == tableLocal && !r.IPv6 }) {
-		routes = append(slices.Clone(routes), localRoutes(s.ns.Links)...)
+		own := localRoutes(s.ns.Links)
+		if len(s.ns.Links) == 0 {
+			own = sourceRoutes(routes)
+		}
+		routes = append(slices.Clone(routes), own...)
 	}
 	s.fibs = compileFIBs(routes)
 	rules := s.ns.Rules
