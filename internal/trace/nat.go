@@ -202,35 +202,51 @@ var natNotes = [2]string{"destination", "source"}
 
 // natTo carries out a NAT rule. false: the rule drops the packet.
 func (r *run) natTo(ru *rule) bool {
-	n, g := ru.nat, natRange{}
-	m := r.hook.manip()
+	n, m := ru.nat, r.hook.manip()
 	if n.strange || (n.kind == "SNAT" || n.kind == "MASQUERADE") != (m == manipSrc) && n.kind != "NETMAP" {
 		r.unknown("the rule's NAT is not understood here: " + ru.src.String())
 		return false
 	}
+	if n.kind == "MASQUERADE" && r.h.src == 0 {
+		return true
+	}
+	g, ok := r.allowed(ru, m)
+	if !ok {
+		return false
+	}
+	switch {
+	case n.random && m == manipSrc:
+		r.doubt("NAT draws the source port (--random); it is shown unchanged")
+	case n.random && g.low != g.high:
+		r.doubt("NAT draws the destination port (--random); it is shown as without")
+	}
+	r.bind(m, g)
+	return true
+}
+
+// allowed is the range that a NAT rule leaves to the packet's connection; false where
+// the walk ends, or stays open.
+func (r *run) allowed(ru *rule, m manip) (g natRange, ok bool) {
+	n := ru.nat
 	if n.lowPort != 0 {
 		g.setPort, g.low, g.high = true, n.lowPort, n.hiPort
 	}
 	switch n.kind {
 	case "MASQUERADE":
-		if r.h.src == 0 {
-			return true
-		}
 		gateway, ok := number(r.via)
 		if !ok || gateway == 0 {
 			gateway = r.h.dst
 		}
 		g.setAddr = true
 		if g.addr, ok = r.s.selectAddr(r.out, gateway, 0); !ok {
-			return r.noAddress(r.out)
+			return g, r.noAddress(r.out)
 		}
 		r.ct.masqOut = r.out
 	case "REDIRECT":
 		g.setAddr, g.addr = true, 127<<24|1
 		if r.hook == Prerouting {
-			var ok bool
 			if g.addr, ok = r.s.device(r.h.in).firstAddr(); !ok {
-				return r.noAddress(r.h.in)
+				return g, r.noAddress(r.h.in)
 			}
 		}
 	case "NETMAP":
@@ -244,19 +260,12 @@ func (r *run) natTo(ru *rule) bool {
 		if n.high > n.low {
 			pick, ok := r.decide(Choice{Kind: ChoiceRange, N: int(min(n.high-n.low, 1<<16)) + 1, Rule: ru.src})
 			if !ok {
-				return false
+				return g, false
 			}
 			g.addr += uint32(pick)
 		}
 	}
-	switch {
-	case n.random && m == manipSrc:
-		r.doubt("NAT draws the source port (--random); it is shown unchanged")
-	case n.random && g.low != g.high:
-		r.doubt("NAT draws the destination port (--random); it is shown as without")
-	}
-	r.bind(m, g)
-	return true
+	return g, true
 }
 
 // noAddress drops a packet for which a device has no address, unless the dump

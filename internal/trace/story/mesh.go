@@ -17,8 +17,8 @@ import (
 	"github.com/ambient22/ambient22/internal/trace/story/proxyview"
 )
 
-// Mesh is the nodes whose dumps are there, compiled. It does not change and can
-// tell many stories.
+// Mesh is the nodes whose dumps are there, compiled. It can tell many stories, but it
+// is not for several goroutines at once.
 type Mesh struct {
 	nodes []*node
 	names []entity
