@@ -142,7 +142,8 @@ func (t *traveller) asStop(sp *space, in string, steps []trace.Step, i int) Stop
 		s.Text, s.Why = sentence(capital(st.Why())), ""
 		s.Decisive = st.Note == "DROP"
 	case trace.StepReturn:
-		s.Kind, s.Text, s.Why = "hook", sentence(capital(st.Why())), ""
+		s.Kind, s.Matched = "hook", true
+		s.Text, s.Why = sentence(capital(st.Why())), ""
 	case trace.StepTrack:
 		s.Kind, s.Matched = "conntrack", true
 		s.Text, s.Decisive = trackText(st)
