@@ -73,6 +73,18 @@ func restoreLogger(before string) error {
 			break
 		}
 	}
+	return putBackLogger(before)
+}
+
+// putBackLogger leaves alone what somebody else has set meanwhile.
+func putBackLogger(before string) error {
+	data, err := os.ReadFile(loggerFile)
+	if err != nil {
+		return fmt.Errorf("reading netfilter's logger: %w", err)
+	}
+	if strings.TrimSpace(string(data)) != loggerWant {
+		return nil
+	}
 	return os.WriteFile(loggerFile, []byte(before), 0)
 }
 

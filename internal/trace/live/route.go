@@ -4,6 +4,7 @@ package live
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 
@@ -24,6 +25,11 @@ type Asked struct {
 // accept_local, martians).
 func (a *Asked) Refused() bool { return errors.Is(a.Err, unix.EXDEV) || errors.Is(a.Err, unix.EINVAL) }
 
+// Unasked reports whether nobody answered, because the namespace could not be entered.
+func (a *Asked) Unasked() bool { return errors.Is(a.Err, errUnasked) }
+
+var errUnasked = errors.New("the kernel could not be asked")
+
 // question is a packet at the point where it is routed.
 type question struct {
 	header Header
@@ -41,9 +47,8 @@ type kernelRoutes struct{ space Space }
 
 func (k kernelRoutes) ask(q question) Asked {
 	var a Asked
-	// The only error of its own is a namespace that is gone; it is the answer, too.
 	if err := k.space.Do(func() error { a = askHere(q); return nil }); err != nil {
-		return Asked{Err: err}
+		return Asked{Err: fmt.Errorf("%w: %w", errUnasked, err)}
 	}
 	return a
 }

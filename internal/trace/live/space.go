@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 
@@ -18,6 +19,19 @@ type Space struct {
 	// Path is a file of the namespace ("/run/netns/x", "/proc/123/ns/net"); "" is
 	// the one the process is in.
 	Path string
+	// held keeps the namespace reachable, whatever becomes of its file; nil where
+	// nothing does. It is closed when nobody refers to it any more.
+	held *os.File
+}
+
+// hold is the namespace that a file names now. The file may go: it may be that of a
+// process that ends, whose number another process then gets.
+func hold(path string) (Space, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Space{}, fmt.Errorf("opening the network namespace %s: %w", path, err)
+	}
+	return Space{Name: path, Path: fmt.Sprintf("/proc/self/fd/%d", f.Fd()), held: f}, nil
 }
 
 // Do runs fn on a thread inside the namespace. Sockets that fn opens stay there.
@@ -25,6 +39,7 @@ func (s Space) Do(fn func() error) error {
 	if s.Path == "" {
 		return fn()
 	}
+	defer runtime.KeepAlive(s.held)
 	return osthread.Throwaway(func() error {
 		f, err := os.Open(s.Path)
 		if err != nil {

@@ -50,12 +50,12 @@ func tryPod(path string, wanted map[netip.Addr]string, seen map[uint64]bool, fou
 		return
 	}
 	seen[st.Ino] = true
-	if !neighbour(path) {
+	s, err := hold(path)
+	if err != nil || !neighbour(s.held) {
 		return
 	}
-	s := Space{Name: path, Path: path}
 	var addrs []net.Addr
-	err := s.Do(func() (err error) {
+	err = s.Do(func() (err error) {
 		addrs, err = net.InterfaceAddrs()
 		return err
 	})
@@ -73,12 +73,7 @@ func tryPod(path string, wanted map[netip.Addr]string, seen map[uint64]bool, fou
 
 // neighbour reports whether a device of the thread's namespace leads to that one:
 // only such namespaces have a number there.
-func neighbour(path string) bool {
-	f, err := os.Open(path)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
+func neighbour(f *os.File) bool {
 	id, err := netlink.GetNetNsIdByFd(int(f.Fd()))
 	return err == nil && id >= 0
 }

@@ -380,6 +380,8 @@ func (s *telling) stranded() {
 	switch {
 	case a.Refused():
 		s.w.Verdict = trace.Martian
+	case a.Unasked():
+		s.w.Doubt = append(s.w.Doubt, "the packet was not seen behind PREROUTING, and its route could not be asked for: "+a.Err.Error())
 	case a.Err != nil:
 		s.w.Verdict = trace.Unroutable
 	default:

@@ -37,6 +37,10 @@ func (s *telling) route(in string) Asked {
 // refused tells a packet that the kernel names no route for. Where it would have one
 // if the namespace sent the packet itself, it is the packet's coming in that is refused.
 func (s *telling) refused(in string, a Asked) {
+	if a.Unasked() {
+		s.plain(trace.Step{Kind: trace.StepRoute, TableID: tableMain, Note: a.Err.Error()})
+		return
+	}
 	sent := Asked{Err: a.Err}
 	if in != "" {
 		sent = s.routes.ask(question{header: s.header, mark: s.mark})

@@ -4,6 +4,7 @@ package live
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -11,6 +12,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ambient22/ambient22/internal/lab/netns"
 )
@@ -71,7 +73,25 @@ func newWorld(t *testing.T, variant string) *world {
 	w.link(w.server, "10.9.2.2/24", "10.9.2.1/24", "toserver")
 	w.run(w.router, "", "sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
 	w.run(w.router, routerRules, "iptables-"+variant+"-restore")
+	w.carry()
 	return w
+}
+
+// carry waits until the router's devices have a carrier, which the kernel notes a little
+// later than they are up.
+func (w *world) carry() {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 30*time.Second)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for strings.Contains(w.run(w.router, "", "ip", "-4", "route"), "linkdown") {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			w.t.Fatal("the router's devices have no carrier")
+		}
+	}
 }
 
 func (w *world) link(s Space, address, gateway, device string) {
