@@ -36,7 +36,7 @@ func (t *tree) loose() ([]*Node, error) {
 	var texts []looseText
 	var strange []string
 	for _, f := range t.files {
-		parts, err := sections(f.Name, f.Text)
+		parts, err := sections(f.Name, unquoted(f.Text))
 		if err != nil {
 			return nil, err
 		}
@@ -53,6 +53,9 @@ func (t *tree) loose() ([]*Node, error) {
 				strange = append(strange, fmt.Sprintf("%s: line %d is not read: it is nothing known", f.Name, s.strange))
 			}
 		}
+	}
+	if len(texts) == 0 && slices.ContainsFunc(t.files, isTable) {
+		return nil, errors.New("it is what iptables -L prints, which does not have all of a rule: iptables-save has, or iptables -S")
 	}
 	if len(texts) == 0 {
 		return nil, errors.New("nothing of it is a dump: no iptables-save, ip rule, ip route, ip addr, ipset save, nft list ruleset, conntrack -L, sysctl or config_dump is recognised")

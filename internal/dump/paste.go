@@ -2,7 +2,10 @@
 
 package dump
 
-import "strings"
+import (
+	"strings"
+	"unicode/utf16"
+)
 
 // setListed is how each set begins that ipset list prints.
 const setListed = "Name: "
@@ -37,4 +40,66 @@ func isForeign(line string) bool {
 		return false
 	}
 	return true
+}
+
+// isPrompt tells whether a line is a shell's, whatever was typed there.
+func isPrompt(line string) bool {
+	if strings.HasPrefix(line, "[") && (strings.Contains(line, "]# ") || strings.Contains(line, "]$ ")) || strings.HasPrefix(line, "/ # ") {
+		return true
+	}
+	word, _, _ := strings.Cut(strings.TrimRight(line, "\r\n"), " ")
+	return strings.Contains(word, "@") && (strings.HasSuffix(word, "#") || strings.HasSuffix(word, "$"))
+}
+
+// isTable tells whether a file is what iptables -L prints.
+func isTable(f File) bool {
+	for line := range strings.Lines(f.Text) {
+		if strings.HasPrefix(line, "Chain ") && (strings.Contains(line, " (policy ") || strings.Contains(line, " references)")) {
+			return true
+		}
+	}
+	return false
+}
+
+// unquoted is a text without what all its lines have in front because somebody
+// quoted or indented it, and in UTF-8 without a mark in front of all: the shell of
+// Windows writes files in UTF-16.
+func unquoted(text string) string {
+	text = strings.TrimPrefix(fromUTF16(text), "\ufeff")
+	front, first := "", true
+	for line := range strings.Lines(text) {
+		if strings.Trim(line, " \t>\r\n") == "" {
+			continue
+		}
+		if first {
+			front, first = line[:len(line)-len(strings.TrimLeft(line, " \t>"))], false
+		}
+		for !strings.HasPrefix(line, front) {
+			front = front[:len(front)-1]
+		}
+		if front == "" {
+			return text
+		}
+	}
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if rest, is := strings.CutPrefix(line, front); is {
+			b.WriteString(rest)
+		} else {
+			b.WriteByte('\n') // a blank line, or what a quotation leaves of one
+		}
+	}
+	return b.String()
+}
+
+// fromUTF16 converts a text that begins as those of Windows do.
+func fromUTF16(text string) string {
+	if !strings.HasPrefix(text, "\xff\xfe") {
+		return text
+	}
+	units := make([]uint16, 0, len(text)/2)
+	for i := 2; i+1 < len(text); i += 2 {
+		units = append(units, uint16(text[i])|uint16(text[i+1])<<8)
+	}
+	return string(utf16.Decode(units))
 }

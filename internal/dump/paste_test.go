@@ -42,6 +42,39 @@ func TestWhatPeoplePaste(t *testing.T) {
 				}
 			},
 		},
+		"quoted in a mail": {
+			"> *nat\n> :A - [0:0]\n>\n> -A A -j RETURN\n> COMMIT\n",
+			func(t *testing.T, n *dump.Node) {
+				if n.Host.Legacy.Table("nat") == nil || len(n.Gaps) != 0 {
+					t.Errorf("%+v, gaps %q", n.Host, n.Gaps)
+				}
+			},
+		},
+		"indented": {
+			"    0:\tfrom all lookup local\n\n    1:\tfrom all lookup 7\n",
+			func(t *testing.T, n *dump.Node) {
+				if len(n.Host.Rules) != 2 {
+					t.Errorf("%d ip rules", len(n.Host.Rules))
+				}
+			},
+		},
+		"written by Windows": {
+			"\xff\xfe*\x00n\x00a\x00t\x00\r\x00\n\x00C\x00O\x00M\x00M\x00I\x00T\x00\r\x00\n\x00",
+			func(t *testing.T, n *dump.Node) {
+				if n.Host.Legacy.Table("nat") == nil {
+					t.Errorf("%+v", n.Host)
+				}
+			},
+		},
+		"a session": {
+			"\ufeff[root@n ~]# ip rule\n0:\tfrom all lookup local\n[root@n ~]# history\nnothing\nroot@n:/# ls\nx y\nroot@n:/# ip -d addr\n" +
+				"2: eth0: <BROADCAST,UP> mtu 1500\n    inet 10.0.0.1/24 scope global eth0\n[root@n ~]# exit\n",
+			func(t *testing.T, n *dump.Node) {
+				if len(n.Host.Rules) != 1 || len(n.Host.Links) != 1 {
+					t.Errorf("%+v", n.Host)
+				}
+			},
+		},
 		"routes of IPv6 first": {
 			"fe80::/64 dev eth0 proto kernel metric 256 pref medium\n2001:db8::/32 via fe80::1 dev eth0\ndefault via 10.0.0.1 dev eth0\n",
 			func(t *testing.T, n *dump.Node) {
@@ -74,5 +107,12 @@ func TestWhatPeoplePaste(t *testing.T) {
 			}
 			c.check(t, n)
 		})
+	}
+}
+
+func TestATableOfRulesIsNoDump(t *testing.T) {
+	_, err := dump.Open(write(t, map[string]string{"l.txt": "Chain INPUT (policy ACCEPT)\ntarget prot opt source destination\nACCEPT all -- anywhere anywhere\n"}))
+	if err == nil || !strings.Contains(err.Error(), "iptables -L") {
+		t.Error(err)
 	}
 }

@@ -113,6 +113,9 @@ func isHeading(line string) bool {
 			return true
 		}
 	}
+	if isPrompt(line) {
+		return true
+	}
 	for _, prompt := range []string{"# ", "$ "} {
 		at := strings.Index(line, prompt)
 		if at <= 0 {
