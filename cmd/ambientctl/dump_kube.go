@@ -126,5 +126,6 @@ func (o *dumpFlags) inPod(ctx context.Context, client *deploy.Client, pod *corev
 	if len(archives) != 1 {
 		return nil, fmt.Errorf("pod %s sent %d dumps", pod.Name, len(archives))
 	}
+	archives[0].Only(space)
 	return archives[0], nil
 }

@@ -117,6 +117,18 @@ func (a *Archive) Join(other *Archive) {
 	a.Header.Gaps = append(a.Header.Gaps, other.Header.Gaps...)
 }
 
+// Only leaves out what is not of a namespace: nobody speaks for another one. What the
+// node controller knows belongs to the host.
+func (a *Archive) Only(space string) {
+	a.Files = slices.DeleteFunc(a.Files, func(f File) bool {
+		if f.Name == WorkloadsFile {
+			return space != HostSpace
+		}
+		of, _, _ := place(f.Name)
+		return of != space
+	})
+}
+
 // Gap notes that something could not be taken.
 func (a *Archive) Gap(space string, kind Kind, reason string) {
 	a.Header.Gaps = append(a.Header.Gaps, Gap{Space: space, Kind: kind, Reason: reason})

@@ -160,6 +160,27 @@ func TestATextThatWasCutOffIsPartial(t *testing.T) {
 	}
 }
 
+// TestOnly: a ztunnel's pod does not tell what the node's rules are.
+func TestOnly(t *testing.T) {
+	a := small("n")
+	a.Add(dump.ZtunnelSpace, dump.KindRules, someRules, "")
+	if err := a.AddWorkloads(&dump.Workloads{}); err != nil {
+		t.Fatal(err)
+	}
+	a.Only(dump.ZtunnelSpace)
+	if len(a.Files) != 1 || a.Files[0].Name != "ztunnel/ip-rule.txt" {
+		t.Errorf("the files are %+v", a.Files)
+	}
+	a = small("n")
+	if err := a.AddWorkloads(&dump.Workloads{}); err != nil {
+		t.Fatal(err)
+	}
+	a.Only(dump.HostSpace)
+	if len(a.Files) != 3 {
+		t.Errorf("the files are %+v", a.Files)
+	}
+}
+
 // TestHostileNames: what somebody else's program sent is written below the folder that
 // was named, and nowhere else; and of two texts with one name the last counts, as for tar.
 func TestHostileNames(t *testing.T) {

@@ -155,7 +155,26 @@ func looksSecret(value string) bool {
 }
 
 func tell(s string) bool {
-	return strings.Contains(s, "PRIVATE KEY-----") || jwt(s)
+	return strings.Contains(s, "PRIVATE KEY-----") || jwt(s) || passwordInURL(s)
+}
+
+// passwordInURL finds "scheme://user:password@host" (RFC 3986 section 3.2.1).
+func passwordInURL(s string) bool {
+	for {
+		_, rest, found := strings.Cut(s, "://")
+		if !found {
+			return false
+		}
+		s = rest
+		authority := rest
+		if end := strings.IndexAny(rest, "/?# \t\r\n\""); end >= 0 {
+			authority = rest[:end]
+		}
+		user, _, is := strings.Cut(authority, "@")
+		if _, password, has := strings.Cut(user, ":"); is && has && password != "" {
+			return true
+		}
+	}
 }
 
 // jwt tells whether a signed token is in the text: three parts of base64 with dots

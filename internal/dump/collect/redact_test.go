@@ -37,7 +37,7 @@ func TestSecretsAreTakenOut(t *testing.T) {
     "tls_certificate": {"certificate_chain": {"inline_bytes": "Y2hhaW4="}, "private_key": {"inline_bytes": "` + inBase64 + `"}}}}],
   "n": [1.50, 1e3, true, null, "a\"b\\"]},
  {"static": {"transportSocket": {"privateKey": {"inlineString": "` + strings.ReplaceAll(key, "\n", `\n`) + `"}, "password": {"inline_string": "hunter-two"}}},
-  "anywhere": ["` + token + `", "Bearer ` + token + `", "` + inBase64 + `", "é\u00e9"], "kept": {"private_key": {"filename": "/etc/key.pem"}}}]}
+  "anywhere": ["` + token + `", "Bearer ` + token + `", "` + inBase64 + `", "http://u:hunter-two@proxy:3128/x", "a://b:80/c@d", "é\u00e9"], "kept": {"private_key": {"filename": "/etc/key.pem"}}}]}
 `
 	got, err := redact([]byte(text))
 	if err != nil {
@@ -50,7 +50,7 @@ func TestSecretsAreTakenOut(t *testing.T) {
 	}
 	for _, want := range []string{
 		`"name": "spiffe://a", "secret": {"@type": "t.Secret", "name": "spiffe://a"`, `"filename": "/etc/key.pem"`,
-		`"inline_bytes": "W3JlZGFjdGVkXQ=="`, `"n": [1.50, 1e3, true, null, "a\"b\\"]`, `é\u00e9`, `"inlineString": "[redacted]"`,
+		`"inline_bytes": "W3JlZGFjdGVkXQ=="`, `"n": [1.50, 1e3, true, null, "a\"b\\"]`, `"a://b:80/c@d", "é\u00e9"`, `"inlineString": "[redacted]"`,
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%s is gone", want)
