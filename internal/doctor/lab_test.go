@@ -4,10 +4,8 @@ package doctor_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,7 +17,7 @@ import (
 
 	"github.com/ambient22/ambient22/internal/doctor"
 	"github.com/ambient22/ambient22/internal/lab"
-	"github.com/ambient22/ambient22/internal/lab/netns"
+	"github.com/ambient22/ambient22/internal/lab/labtest"
 )
 
 // The lab's hosts that the test works on.
@@ -36,28 +34,7 @@ type theLab struct {
 
 func upLab(t *testing.T) *theLab {
 	t.Helper()
-	bin := t.TempDir()
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", bin+"/", "./cmd/ambientctl", "./cmd/ambient-node", "./cmd/ztunnel")
-	build.Dir = "../.."
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building the commands: %v\n%s", err, out)
-	}
-	l, err := lab.Up(t.Context(), lab.Options{
-		Name: fmt.Sprintf("doctor%d", os.Getpid()), StateDir: filepath.Join(t.TempDir(), "labs"), BinDir: bin,
-		Iptables: "legacy", Tunnel: "vxlan", Timeout: 60 * time.Second,
-	}, nil)
-	if l != nil {
-		t.Cleanup(func() {
-			if err := l.Net.Destroy(context.WithoutCancel(t.Context())); err != nil {
-				t.Errorf("taking the lab away: %v", err)
-			}
-		})
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &theLab{Lab: l, t: t}
+	return &theLab{Lab: labtest.Up(t, "doctor"), t: t}
 }
 
 // doctor examines node A, and wants the exit code to fit what is found.
@@ -113,17 +90,11 @@ func (l *theLab) sh(host, script string) {
 // pid is a host's process of that program.
 func (l *theLab) pid(host, program string) int {
 	l.t.Helper()
-	pids, err := netns.Pids(l.Net.Namespace(host))
-	if err != nil {
-		l.t.Fatal(err)
+	pid := labtest.PID(l.t, l.Lab, host, program)
+	if pid == 0 {
+		l.t.Fatalf("%s has no process of %s", host, program)
 	}
-	for _, pid := range pids {
-		if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && filepath.Base(exe) == program {
-			return pid
-		}
-	}
-	l.t.Fatalf("%s has no process of %s", host, program)
-	return 0
+	return pid
 }
 
 // halted stops a program for as long as do takes.

@@ -6,9 +6,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,7 +18,7 @@ import (
 	"github.com/ambient22/ambient22/internal/faults"
 	"github.com/ambient22/ambient22/internal/lab"
 	"github.com/ambient22/ambient22/internal/lab/hosts"
-	"github.com/ambient22/ambient22/internal/lab/netns"
+	"github.com/ambient22/ambient22/internal/lab/labtest"
 	"github.com/ambient22/ambient22/internal/nodediff"
 )
 
@@ -43,27 +40,7 @@ type theLab struct {
 // upLab brings a lab of the test's own up: this kernel, VXLAN.
 func upLab(t *testing.T) *theLab {
 	t.Helper()
-	bin := t.TempDir()
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", bin+"/", "./cmd/ambientctl", "./cmd/ambient-node", "./cmd/ztunnel")
-	build.Dir = "../.."
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building the commands: %v\n%s", err, out)
-	}
-	l, err := lab.Up(t.Context(), lab.Options{
-		Name: fmt.Sprintf("faults%d", os.Getpid()), StateDir: filepath.Join(t.TempDir(), "labs"), BinDir: bin,
-		Iptables: "legacy", Tunnel: "vxlan", Timeout: 60 * time.Second,
-	}, nil)
-	if l != nil {
-		t.Cleanup(func() {
-			if err := l.Net.Destroy(context.WithoutCancel(t.Context())); err != nil {
-				t.Errorf("taking the lab away: %v", err)
-			}
-		})
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := labtest.Up(t, "faults")
 	out := &theLab{Lab: l, t: t}
 	for _, node := range l.Net.Topology.Nodes {
 		out.archives = append(out.archives, out.dump(node.Host, "--pods", "all"))
@@ -118,16 +95,7 @@ func (l *theLab) nodes() []*dump.Node {
 // pid is a host's process of that program; 0 where there is none.
 func (l *theLab) pid(host, program string) int {
 	l.t.Helper()
-	pids, err := netns.Pids(l.Net.Namespace(host))
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	for _, pid := range pids {
-		if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && filepath.Base(exe) == program {
-			return pid
-		}
-	}
-	return 0
+	return labtest.PID(l.t, l.Lab, host, program)
 }
 
 // orphan ends node A's controller without letting it clean up.
