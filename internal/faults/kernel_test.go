@@ -116,9 +116,8 @@ func (l *theLab) captured(call *app.Call, expected bool) bool {
 // disagree says where a call did not do what the trace predicted; "" where it did.
 func (l *theLab) disagree(c faults.Consequence, s seen) string {
 	answered := s.err == nil && s.call.Status == 200
-	if answered && !c.Outcome.Delivered && s.call.Took >= repeated {
-		// The trace follows the first packet, which was lost as it says. The caller sent
-		// it again, and by then the node had marked the connection.
+	if answered && c.Outcome.Again && s.call.Took >= repeated {
+		// The first packet was lost, as the trace says; the second was not.
 		return ""
 	}
 	switch {

@@ -91,6 +91,9 @@ func (c Case) Says() string {
 		if c.Shown.Miss != "" && !strings.Contains(c.Shown.Outcome.Sentence, c.Shown.Miss) {
 			text += " " + c.Shown.Miss
 		}
+		if c.Shown.Outcome.Again {
+			text += " Sent again a second later, the first packet gets through."
+		}
 		return text
 	case OtherWay:
 		return fmt.Sprintf("The calls end as before, by another way. *%s:* %s", c.Shown.Probe.Name, c.Detour)

@@ -38,7 +38,10 @@ type Outcome struct {
 	Tunnelled bool `json:"tunnelled"` // went through HBONE
 	Delivered bool `json:"delivered"` // arrived at To
 	// Unknown: the dumps don't tell how it ends. Then Delivered says nothing.
-	Unknown  bool   `json:"unknown,omitempty"`
+	Unknown bool `json:"unknown,omitempty"`
+	// Again: it is told of the first packet, which is lost. The same packet sent again a
+	// second later gets through, because its connection is marked by then.
+	Again    bool   `json:"again,omitempty"`
 	Sentence string `json:"sentence"`
 }
 
@@ -94,7 +97,10 @@ type Place struct {
 type Miss struct {
 	Captured bool `json:"captured"` // it was, after all
 	// Unknown: the dumps don't tell. Then Captured says nothing.
-	Unknown  bool   `json:"unknown,omitempty"`
+	Unknown bool `json:"unknown,omitempty"`
+	// Again: it is told of the first packet, which is lost. The same packet sent again a
+	// second later gets through, because its connection is marked by then.
+	Again    bool   `json:"again,omitempty"`
 	Sentence string `json:"sentence"`       // the first reason
 	Stop     string `json:"stop,omitempty"` // the step where it went another way
 	Remedy   string `json:"remedy,omitempty"`

@@ -239,10 +239,12 @@ func (t *teller) follow(c *connection) *connection {
 	t.opened(c)
 	if c.arrival.fate != arrived && c.arrival.fate != inPod {
 		c.broken = c.arrival.reason
+		t.again(c)
 		return nil
 	}
 	t.answer(c)
 	if c.broken != "" || up == nil {
+		t.again(c)
 		return nil
 	}
 	return t.next(c, up)
