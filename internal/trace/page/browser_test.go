@@ -70,8 +70,14 @@ type tab struct {
 	messages []string
 }
 
-// open shows a page in a tab of its own.
+// open shows a story's page in a tab of its own.
 func open(t *testing.T, browser context.Context, html string) *tab {
+	t.Helper()
+	return openAt(t, browser, html, "#says")
+}
+
+// openAt shows a page in a tab of its own, and waits until an element can be seen.
+func openAt(t *testing.T, browser context.Context, html, element string) *tab {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/" {
@@ -92,7 +98,7 @@ func open(t *testing.T, browser context.Context, html string) *tab {
 	call(b, runtime.Enable, cdp.Empty{})
 	call(b, log.Enable, cdp.Empty{})
 	b.screen(1280, 800, "light")
-	b.do(chromedp.Navigate(b.url), chromedp.WaitVisible(chromedp.CSS("#says")))
+	b.do(chromedp.Navigate(b.url), chromedp.WaitVisible(chromedp.CSS(element)))
 	return b
 }
 
@@ -180,6 +186,7 @@ func (b *tab) screen(width, height int64, scheme string) {
 func TestBrowser(t *testing.T) {
 	browser := start(t)
 	t.Run("EveryStep", func(t *testing.T) { everyStep(t, browser) })
+	t.Run("Timeline", func(t *testing.T) { timeline(t, browser) })
 	t.Run("Keyboard", func(t *testing.T) { keyboard(t, browser) })
 	t.Run("Link", func(t *testing.T) { link(t, browser) })
 	t.Run("Contrast", func(t *testing.T) { contrasts(t, browser) })
@@ -217,12 +224,46 @@ for (const step of document.querySelectorAll("li.step")) {
 return wrong;`
 
 func everyStep(t *testing.T, browser context.Context) {
-	b := open(t, browser, render(t, read(t, "article.json")))
-	for _, w := range eval[[]string](b, clickAll) {
-		t.Error(w)
+	for _, file := range []string{"article.json", "missed.json", "live.json", "livemissed.json"} {
+		t.Run(file, func(t *testing.T) {
+			s := read(t, file)
+			b := open(t, browser, render(t, s))
+			for _, w := range eval[[]string](b, clickAll) {
+				t.Error(w)
+			}
+			if n, want := eval[int](b, `return document.querySelectorAll("li.step").length`), count(s); n != want {
+				t.Errorf("%d steps, want %d", n, want)
+			}
+			b.quiet()
+		})
 	}
-	if n, want := eval[int](b, `return document.querySelectorAll("li.step").length`), count(read(t, "article.json")); n != want {
-		t.Errorf("%d steps, want %d", n, want)
+}
+
+// A live story's times open by a key, and are all there; the page then still fits, and
+// what it says is legible.
+func timeline(t *testing.T, browser context.Context) {
+	s := read(t, "live.json")
+	s.Outcome.Unknown, s.Remarks, s.Doubts = true, []string{"a remark"}, append(s.Doubts, "another doubt")
+	b := open(t, browser, render(t, s))
+	b.do(chromedp.Evaluate[chromedp.Void](`document.querySelector("#timeline summary").focus()`))
+	b.press(kb.Enter)
+	if n := eval[int](b, `return Array.from(document.querySelectorAll("#timeline li")).filter((e) => e.getClientRects().length).length`); n != len(s.Timeline) {
+		t.Errorf("%d moments can be seen, want %d", n, len(s.Timeline))
+	}
+	for _, width := range []int64{320, 768, 1280} {
+		b.screen(width, 800, "light")
+		if over := eval[int](b, `return document.documentElement.scrollWidth - document.documentElement.clientWidth`); over > 0 {
+			t.Errorf("at %d the page is %d too wide", width, over)
+		}
+		if small := eval[[]string](b, smallText); len(small) > 0 {
+			t.Errorf("at %d too small to read: %q", width, small)
+		}
+	}
+	for _, scheme := range []string{"light", "dark"} {
+		b.screen(1280, 800, scheme)
+		for _, w := range eval[[]string](b, contrast) {
+			t.Errorf("%s: %s", scheme, w)
+		}
 	}
 	b.quiet()
 }
@@ -340,7 +381,7 @@ const behind = (e) => {
   return [255, 255, 255, 1];
 };
 const wrong = new Set();
-for (const box of ["others", "misses"]) if (!document.getElementById(box).checked) document.getElementById(box).click();
+for (const box of document.querySelectorAll("input[type=checkbox]")) if (!box.checked) box.click();
 for (const e of document.querySelectorAll("body *:not(script, style, title)")) {
   if (!Array.from(e.childNodes).some((n) => n.nodeType === 3 && n.textContent.trim()) || !e.getClientRects().length) continue;
   const style = getComputedStyle(e);

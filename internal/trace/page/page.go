@@ -52,6 +52,9 @@ type view struct {
 	Missed    int  // rules that did not match
 	// Start is the step to begin with: where the packet went another way, if it did.
 	Start string
+	// Timeline is when it happened, of a live story, from Began on.
+	Timeline    []moment
+	Began, Took string
 }
 
 type legView struct {
@@ -71,6 +74,7 @@ type stepView struct {
 
 func look(s *story.Story) *view {
 	v := &view{Story: s, Title: s.From.Name + " → " + s.To.Name + " · trace"}
+	v.lookAtTimes(s.Timeline)
 	keep := ""
 	if s.Miss != nil {
 		keep = s.Miss.Stop

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ambient22/ambient22/internal/trace/story"
 )
@@ -104,6 +105,30 @@ func TestSmall(t *testing.T) {
 	for _, s := range []*story.Story{{}, {Legs: []story.Leg{{ID: "1"}}}} {
 		if html := render(t, s); !strings.Contains(html, "0 steps") {
 			t.Error(html)
+		}
+	}
+}
+
+// What a story is not certain of, and when it happened, is on the page.
+func TestTimesAndDoubts(t *testing.T) {
+	at := time.Date(2022, 9, 1, 12, 0, 0, 5e6, time.UTC)
+	html := render(t, &story.Story{
+		Source: "live", Outcome: story.Outcome{Unknown: true, Sentence: "It is lost."},
+		Remarks: []string{"one remark"}, Doubts: []string{"one doubt"}, Miss: &story.Miss{Unknown: true, Sentence: "Who knows."},
+		Timeline: []story.Moment{
+			{At: at, Node: "a", Space: "host", Text: "it comes in"},
+			{At: at.Add(1234567), Node: "a", Space: "ztunnel", Heard: true, Text: "it is noted"},
+		},
+	})
+	for _, want := range []string{
+		"<strong>How it ends is not known.</strong> It is lost.", "<strong>Captured or not?</strong> Who knows.",
+		"Odd: one remark", "Not certain: one doubt", "Told by the running kernel.",
+		"2 moments in 1.234 ms, from 2022-09-01 12:00:00.005 UTC",
+		`<span class="time">&#43;   0.000 ms</span> <span class="quiet">a host:</span> it comes in`,
+		`<span class="time">~   1.234 ms</span> <span class="quiet">a ztunnel:</span> it is noted`,
+	} {
+		if !strings.Contains(html, want) {
+			t.Errorf("%q is missing", want)
 		}
 	}
 }
