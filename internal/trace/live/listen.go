@@ -100,11 +100,11 @@ func (l *listener) receive(fn func(Event)) (lost int, err error) {
 		messages, err := l.conn.Receive()
 		now := time.Now()
 		switch {
-		case l.closed.Load():
-			return lost, nil
 		case errors.Is(err, unix.ENOBUFS):
 			lost++
 			continue
+		case err != nil && l.closed.Load():
+			return lost, nil
 		case err != nil:
 			return lost, fmt.Errorf("hearing netfilter: %w", err)
 		}
@@ -121,7 +121,16 @@ func (l *listener) receive(fn func(Event)) (lost int, err error) {
 	}
 }
 
-func (l *listener) close() error {
+// lastWords is how long what the kernel has told before the end may still be read.
+const lastWords = 50 * time.Millisecond
+
+// finish lets receive end when it has read what was told until now.
+func (l *listener) finish() error {
 	l.closed.Store(true)
-	return l.conn.Close()
+	if err := l.conn.SetReadDeadline(time.Now().Add(lastWords)); err != nil {
+		return errors.Join(fmt.Errorf("ending to hear netfilter: %w", err), l.conn.Close())
+	}
+	return nil
 }
+
+func (l *listener) close() error { return l.conn.Close() }

@@ -290,8 +290,12 @@ func (s *session) wait(ctx context.Context) error {
 func (s *session) await(ctx context.Context, called chan struct{}) error {
 	quiet := time.NewTimer(s.o.Quiet)
 	defer quiet.Stop()
+	ended := called
 	for {
 		select {
+		case <-ended:
+			ended = nil // the last packets may still be on their way
+			quiet.Reset(s.o.Quiet)
 		case <-ctx.Done():
 			switch {
 			case s.since() > 0:

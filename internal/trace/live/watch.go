@@ -94,12 +94,15 @@ func (w *Watcher) Close() error {
 		errs = append(errs, w.logger.close())
 	}
 	if w.listener != nil {
-		errs = append(errs, w.listener.close())
+		errs = append(errs, w.listener.finish())
 	}
 	if w.capture != nil {
 		errs = append(errs, w.capture.close())
 	}
 	w.done.Wait()
+	if w.listener != nil {
+		errs = append(errs, w.listener.close())
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return errors.Join(append(errs, w.errs...)...)
