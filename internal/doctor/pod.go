@@ -134,7 +134,7 @@ func (x *exam) way(p dump.Pod, out *Pod) {
 	case !x.throughZtunnel(got):
 		x.passedBy(out, got)
 	case lost(got) && !x.ended(inboundPort, peer, p.IP):
-		x.cut(out, Reason{Text: "What is sent to it reaches the ztunnel, and does not get through. " + why(got), Remedy: remedyDiff})
+		x.cut(out, Reason{Text: "What is sent to it is led to the ztunnel, and does not get through. " + why(got), Remedy: remedyDiff})
 	}
 }
 

@@ -143,7 +143,7 @@ func (l *theLab) disagree(c faults.Consequence, s seen) string {
 }
 
 // sample is every how many-th fault is put into the kernel where not all are.
-const sample = 29
+const sample = 37
 
 // TestFaultsInTheKernel puts faults into a running lab: a dump that is taken then is
 // told by diff, and the calls do what the trace of that dump says. AMBIENT22_FAULTS=all

@@ -16,7 +16,8 @@ import (
 
 // What to do about it, where several reasons share the answer.
 const (
-	remedyRepair   = "ambientctl diff shows everything that differs from what should be there. A running ambient-node puts it back by itself; its log says why if it does not."
+	remedyRepair   = "ambientctl diff shows everything that differs from what should be there. A running ambient-node puts back by itself what is on the node, and its log says why if it does not; what is in the ztunnel's pod comes back when the pod is restarted."
+	remedyForward  = "Turn forwarding on (sysctl -w net.ipv4.ip_forward=1) and see who turned it off: without it the node reaches none of its pods. ambient-node does not set it."
 	remedyForeign  = "Find out who put it there. The rules of this data path have to come first; ambient-node puts its jump back to the first place, and says so in its log."
 	remedyRoom     = "Another program uses this place. ambient-node preflight names what stands in the way."
 	remedyServed   = "Look at what the node controller serves: ambientctl xds render shows what the ztunnel should have, ambientctl xds diff compares it with its config_dump."

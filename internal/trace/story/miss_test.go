@@ -213,6 +213,17 @@ func TestExplainMiss(t *testing.T) {
 		}, want: "Table 101 leads it to eth0 and not to istioout", kind: "route"},
 		{name: "table 101 lacks the ztunnel", do: withoutRoute("10.4.4.18", "table 101"), want: "would be led into istioout again"},
 		{name: "istioout is down", do: withDevice("istioout", down), want: "istioout"},
+		{name: "istioout is down, and its routes are gone", do: func(t *testing.T, ns *dump.Netns) {
+			withDevice("istioout", down)(t, ns)
+			withoutRoute("dev istioout", "table 101")(t, ns)
+		}, want: "istioout is down, and the kernel takes a device's routes away with it", kind: "route"},
+		{name: "the node does not forward", do: func(_ *testing.T, ns *dump.Netns) {
+			for name := range ns.Sysctls {
+				if name == "net.ipv4.ip_forward" || strings.HasSuffix(name, ".forwarding") {
+					ns.Sysctls[name] = "0"
+				}
+			}
+		}, want: "the node does not forward packets", kind: "route"},
 		{name: "istioout leads elsewhere", do: withDevice("istioout", func(l *iproute.Link) { l.Tunnel.VNI = 7 }), want: "No Geneve device in the pod ztunnel-rts54 has network number 7"},
 		{name: "pistioout hears somebody else", in: "ztunnel-a", do: withDevice("pistioout", func(l *iproute.Link) { l.Tunnel.Remote = l.Addrs[0].Prefix.Addr() }), want: "takes only what 192.168.127.2 sends to port 6081"},
 		{name: "reverse path filter", do: withSysctl("net.ipv4.conf.veth6c1b90e4.rp_filter", "1"), want: "the kernel refuses its source address"},

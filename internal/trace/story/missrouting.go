@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/ambient22/ambient22/internal/dump/iproute"
 	"github.com/ambient22/ambient22/internal/trace"
 )
 
@@ -35,8 +36,12 @@ func (t *teller) missByRouting(c *connection) *Miss {
 		switch {
 		case s.Kind == trace.StepIPRule && s.Matched:
 			rule = s
+		case s.Kind == trace.StepRoute && s.Route == nil && ours && isDown(host.link(outDevice)):
+			return &Miss{Sentence: "It is marked 0x100 and ip rule 101 matches, but istioout is down, and the kernel takes a device's routes away with it: table 101 has none for it, so the search goes on below.", Stop: s.stop, Remedy: remedyRepair}
 		case s.Kind == trace.StepRoute && s.Route == nil && ours:
 			return &Miss{Sentence: "It is marked 0x100 and ip rule 101 matches, but table 101 has no route for it (default via 192.168.127.2 dev istioout is missing), so the search goes on below.", Stop: s.stop, Remedy: remedyRepair}
+		case s.Kind == trace.StepRoute && s.Route != nil && ours && strings.HasPrefix(s.Route.Dev, outDevice) && host.ns.Sysctls["net.ipv4.ip_forward"] == "0":
+			return &Miss{Sentence: "It is marked 0x100 and table 101 leads it to istioout, but the node does not forward packets: net.ipv4.ip_forward is 0.", Stop: s.stop, Remedy: remedyForward}
 		case s.Kind == trace.StepRoute && s.Route != nil && ours && strings.HasPrefix(s.Route.Dev, outDevice):
 			return &Miss{Sentence: fmt.Sprintf("It is marked 0x100 and table 101 leads it to %s, but goes no further. %s", s.Route.Dev, t.deviceTrouble(host, s.Route.Dev, c)), Stop: s.stop, Remedy: remedyRepair}
 		case s.Kind == trace.StepRoute && s.Route != nil && ours && s.Route.Dst.IsSingleIP() && s.Route.Dst.Addr() == host.node.ztunnelIP():
@@ -52,6 +57,9 @@ func (t *teller) missByRouting(c *connection) *Miss {
 	}
 	return nil
 }
+
+// isDown tells of a device that is there and not up.
+func isDown(l *iproute.Link) bool { return l != nil && hasFlags(l) && !hasFlag(l, "UP") }
 
 // deviceTrouble says what is wrong with a tunnel device.
 func (t *teller) deviceTrouble(host *space, name string, c *connection) string {
