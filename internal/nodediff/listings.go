@@ -19,12 +19,13 @@ import (
 type side struct {
 	letter     string // "a", "b"
 	z, h, veth string // in the listings, slips corrected
+	pod        string // the ztunnel's name
 }
 
 func sides() []side {
 	return []side{
-		{"a", "10.4.4.18", "10.4.4.1", "veth300a1d80"},
-		{"b", "10.4.3.14", "10.4.3.1", "veth28865c45"},
+		{"a", "10.4.4.18", "10.4.4.1", "veth300a1d80", "ztunnel-rts54"},
+		{"b", "10.4.3.14", "10.4.3.1", "veth28865c45", "ztunnel-z4qmh"},
 	}
 }
 
@@ -61,6 +62,9 @@ func againstArticle(n *dump.Node, set *listing.Set) (*Report, error) {
 		r.Generations = append(r.Generations, g.Generation)
 	}
 	l := readLegacy(n, Options{})
+	if len(found) > 0 && l.w.value(paramZtunnel) == "" {
+		return nil, fmt.Errorf("comparing %s with the article: no line of the dump has the ztunnel's address, so nobody knows which of the article's nodes it stands for; give its other texts, too", n.Name)
+	}
 	if l.w.value(paramZtunnel) == "" {
 		return nil, fmt.Errorf("comparing %s with the article: %w", n.Name, errors.Join(ErrNone, errNothing))
 	}
@@ -122,6 +126,7 @@ func (c *articleComparison) substitute() {
 	}
 	put("veth", c.side.veth, c.w.value(paramVeth))
 	if !c.same {
+		put("ztunnel's pod", c.side.pod, c.w.value(paramName))
 		put("ztunnel", c.side.z, c.w.value(paramZtunnel))
 		put("node's address", c.side.h+"/", c.w.value(paramHost)+"/")
 		put("node's address", "src "+c.side.h, "src "+c.w.value(paramHost))

@@ -5,6 +5,7 @@ package nodediff
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/ambient22/ambient22/internal/dump"
 )
@@ -35,7 +36,7 @@ func Plan(n *dump.Node, o Options) (*Report, error) {
 	}
 	switch {
 	case len(found) == 0:
-		return nil, fmt.Errorf("comparing %s: %w; where one should be, give --ztunnel-ip, --veth and --host-ip", n.Name, ErrNone)
+		return nil, fmt.Errorf("comparing %s: %w; where one should be, give --ztunnel-ip, --veth and --host-ip%s", n.Name, ErrNone, incomplete(n))
 	case len(problems) > 0 && len(r.Findings) == 0:
 		return nil, errors.Join(problems...)
 	}
@@ -43,4 +44,13 @@ func Plan(n *dump.Node, o Options) (*Report, error) {
 		r.Notes = append(r.Notes, p.Error())
 	}
 	return r, nil
+}
+
+// incomplete is what a dump itself says that it lacks; the first few such things.
+func incomplete(n *dump.Node) string {
+	gaps := n.Gaps[:min(len(n.Gaps), 3)]
+	if len(gaps) == 0 {
+		return ""
+	}
+	return " (the dump is not complete: " + strings.Join(gaps, "; ") + ")"
 }
