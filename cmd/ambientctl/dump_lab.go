@@ -6,9 +6,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ambient22/ambient22/internal/dump"
 	"github.com/ambient22/ambient22/internal/lab"
@@ -44,24 +47,42 @@ func labDump(s streams, o *labFlags) *cobra.Command {
 	return c
 }
 
-// dumpNodes runs dump on every node of the lab.
+// dumpNodes runs dump on every node of the lab, on all of them at once.
 func dumpNodes(ctx context.Context, l *lab.Lab, s streams) ([]*dump.Archive, error) {
-	var all []*dump.Archive
-	for _, node := range l.Net.Topology.Nodes {
-		cmd, err := l.Net.Command(ctx, node.Host, filepath.Join(l.BinDir, "ambientctl"), "dump", "--out", "-", "--pods", "all")
-		if err != nil {
-			return nil, err
-		}
-		var text bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &text, s.err
-		if err := cmd.Run(); err != nil {
-			return nil, fmt.Errorf("taking a dump of %s: %w", node.Host, err)
-		}
-		archives, err := dump.LoadFrom(&text)
-		if err != nil {
-			return nil, fmt.Errorf("reading the dump of %s: %w", node.Host, err)
-		}
-		all = append(all, archives...)
+	hosts := l.Net.Topology.Nodes
+	found, said := make([][]*dump.Archive, len(hosts)), make([]bytes.Buffer, len(hosts))
+	group, ctx := errgroup.WithContext(ctx)
+	for i := range hosts {
+		group.Go(func() (err error) {
+			found[i], err = dumpNode(ctx, l, hosts[i].Host, &said[i])
+			return err
+		})
 	}
-	return all, nil
+	err := group.Wait()
+	for i := range said {
+		if _, writeErr := said[i].WriteTo(s.err); err == nil {
+			err = writeErr
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(found...), nil
+}
+
+func dumpNode(ctx context.Context, l *lab.Lab, host string, said io.Writer) ([]*dump.Archive, error) {
+	cmd, err := l.Net.Command(ctx, host, filepath.Join(l.BinDir, "ambientctl"), "dump", "--out", "-", "--pods", "all")
+	if err != nil {
+		return nil, err
+	}
+	var text bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &text, said
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("taking a dump of %s: %w", host, err)
+	}
+	archives, err := dump.LoadFrom(&text)
+	if err != nil {
+		return nil, fmt.Errorf("reading the dump of %s: %w", host, err)
+	}
+	return archives, nil
 }

@@ -118,11 +118,16 @@ func traceLive(t *testing.T, l *Lab, from, address string) *story.Story {
 	if err != nil {
 		t.Fatal(err)
 	}
-	code, stdout, stderr := ctl(t, "", l.liveArgs(from, u.Host, "--", "curl", "-s", "-m", "2", "-o", "/dev/null", address)...)
+	code, stdout, stderr := ctl(t, "", l.liveArgs(from, u.Host, curl("2", address)...)...)
 	if code != 0 || !strings.Contains(stderr, " compared, 0 differences\n") {
 		t.Fatalf("exit code %d\n%s", code, stderr)
 	}
 	return readLive(t, stdout)
+}
+
+// curl is the command that makes a call and waits for the answer so many seconds.
+func curl(patience, address string) []string {
+	return []string{"--", "curl", "-s", "-m", patience, "-o", "/dev/null", address}
 }
 
 func readLive(t *testing.T, text string) *story.Story {
