@@ -176,7 +176,7 @@ func TestFirstReason(t *testing.T) {
 		}},
 		{"route out", "table 101 has no route for it", dump.KindRoutes, drop("default via 192.168.127.2")},
 		{"route in", "the node takes a route that leads past the ztunnel", dump.KindRoutes, drop("10.4.4.19 via 192.168.126.2")},
-		{"sysctl", "forwarding is off", dump.KindSysctls, func(text string) string {
+		{"sysctl", "the node does not forward packets", dump.KindSysctls, func(text string) string {
 			return strings.NewReplacer("ip_forward = 1", "ip_forward = 0", ".forwarding = 1", ".forwarding = 0").Replace(text)
 		}},
 	}

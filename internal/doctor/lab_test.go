@@ -153,7 +153,7 @@ func TestLab(t *testing.T) {
 		{"route in", "ip route del 10.4.4.19 table 100", "leads past the ztunnel"},
 		{"route out", "ip route del default table 101", "table 101 has no route"},
 		{"ip rule", "ip rule del priority 101", "missing or changed"},
-		{"device", "ip link set istioout down", "table 101 has no route"},
+		{"device", "ip link set istioout down", "istioout is down"},
 	}
 	for _, b := range breaks {
 		t.Run(b.name, func(t *testing.T) {
