@@ -209,7 +209,11 @@ func (t *traveller) lostText(sp *space, w *trace.Walk) string {
 	}
 	because := ""
 	if n := len(w.Steps); n > 0 {
-		if why := w.Steps[n-1].Why(); why != "" {
+		last := &w.Steps[n-1]
+		switch why := last.Why(); {
+		case last.Rule != nil && last.Matched:
+			because = " by a rule of chain " + last.Chain + ": " + last.Rule.String()
+		case why != "":
 			because = ": " + why
 		}
 	}
