@@ -40,7 +40,7 @@ func (s seen) from() netip.Addr {
 // judgeFrom follows a probe from the address that its caller really had.
 func (l *theLab) judgeFrom(nodes []*dump.Node, p faults.Probe, from netip.Addr) faults.Consequence {
 	l.t.Helper()
-	p.Query.From = from.String()
+	p.Query.FromIP = from
 	judged, err := faults.Judge(nodes, []faults.Probe{p})
 	if err != nil {
 		l.t.Fatalf("%s from %s: %v", p.Name, from, err)

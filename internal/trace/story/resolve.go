@@ -18,6 +18,9 @@ type Query struct {
 	// IPv4 address. FromPort is the client's port; 0 chooses one.
 	From     string
 	FromPort uint16
+	// FromIP is the address that From sends with, where it has several, as a node
+	// has; the zero Addr takes the one that it is known by.
+	FromIP netip.Addr
 	// To is a service, a pod or an address, with a port behind a colon.
 	To string
 	// Protocol is "tcp" (also "") or "udp".
@@ -95,6 +98,9 @@ func (m *Mesh) resolve(q Query) (*ends, error) {
 	var err error
 	if e.from, err = m.resolveFrom(q.From); err != nil {
 		return nil, err
+	}
+	if q.FromIP.IsValid() {
+		e.from.ip = q.FromIP
 	}
 	port := q.FromPort
 	if port == 0 {
